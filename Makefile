@@ -1,0 +1,41 @@
+# The commands of this project; `make help` lists them. PYTHON=… names another interpreter (3.10 to 3.13) for the environment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+
+install: $(INSTALLED)  ## make the environment .venv with the pinned dependencies
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13))' || { \
+		echo "$$($(PYTHON) --version) found, 3.10 to 3.13 needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# torch comes first and by its exact version, so that a build already there (one without CUDA, say) is kept
+$(INSTALLED): requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: install  ## example volumes, training, inference, scores and a picture, under outputs/demo
+	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
+
+test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
+	$(BIN)/python -m pytest --cov $(ARGS)
+
+lint: install  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy bundle/scripts
+
+clean:  ## remove caches; .venv and outputs/ stay
+	rm -rf .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find bundle tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""CySGAN: segment an unlabelled volume by translating it to and from a labelled one."""

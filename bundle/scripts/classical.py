@@ -1,0 +1,114 @@
+"""The classical recipe, the line to beat: subtract the background, threshold by Otsu, split by a distance watershed.
+
+It needs no training and no labels, and on bright nuclei over a dark ground it is hard to beat, so it is scored beside
+the network wherever a result is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+from scipy import ndimage as ndi
+from skimage.feature import peak_local_max
+from skimage.filters import threshold_otsu
+from skimage.segmentation import watershed
+
+__all__ = ["classical_foreground", "classical_instances", "segment_file"]
+
+
+def classical_foreground(
+    image: np.ndarray,
+    spacing: Sequence[float] = (2.0, 1.0, 1.0),
+    *,
+    smoothing: float = 1.0,
+    background: float = 20.0,
+    opening: float = 2.0,
+) -> np.ndarray:
+    """Mask (Z, Y, X) of what is brighter than its surroundings.
+
+    Args:
+        image: grey volume (Z, Y, X) of any numeric type; nuclei bright.
+        spacing: voxel size (z, y, x) in any unit; only ratios count, since lengths are in voxels of the finest axis.
+        smoothing: deviation of the Gaussian against noise; 0 for none.
+        background: deviation of the Gaussian whose result is subtracted; 0 for none.
+        opening: radius of the ball that removes what is thinner than it; 0 for none.
+    """
+    if image.min() == image.max():
+        return np.zeros(image.shape, bool)
+    ratios = np.asarray(spacing) / min(spacing)
+    volume = image.astype(np.float32)
+    contrast = _blur(volume, smoothing, ratios)
+    if background > 0:
+        contrast = contrast - _blur(volume, background, ratios)
+    mask = contrast > threshold_otsu(contrast)
+    return _open(mask, opening, ratios) if opening > 0 else mask
+
+
+def classical_instances(
+    image: np.ndarray,
+    spacing: Sequence[float] = (2.0, 1.0, 1.0),
+    *,
+    smoothing: float = 1.0,
+    background: float = 20.0,
+    opening: float = 2.0,
+    seed_smoothing: float = 1.0,
+    seed_distance: int = 6,
+    min_instance_size: int = 64,
+) -> np.ndarray:
+    """Instances (Z, Y, X) int32 of bright nuclei, 0 for background.
+
+    Args:
+        image: grey volume (Z, Y, X) of any numeric type; nuclei bright.
+        spacing: see `classical_foreground`.
+        smoothing: see `classical_foreground`.
+        background: see `classical_foreground`.
+        opening: see `classical_foreground`.
+        seed_smoothing: deviation of the Gaussian on the distance map, against seeds from a rough outline.
+        seed_distance: two seeds are more than so many voxels apart along one axis at least.
+        min_instance_size: smaller instances, in voxels, are dropped.
+    """
+    ratios = np.asarray(spacing) / min(spacing)
+    mask = classical_foreground(image, spacing, smoothing=smoothing, background=background, opening=opening)
+    if not mask.any():
+        return np.zeros(image.shape, np.int32)
+    distance = _blur(ndi.distance_transform_edt(mask, sampling=ratios), seed_smoothing, ratios)
+    peaks = peak_local_max(distance, min_distance=seed_distance, labels=ndi.label(mask)[0], exclude_border=False)
+    seeds = np.zeros(image.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    instances = watershed(-distance, seeds, mask=mask)
+    keep = np.bincount(instances.ravel()) >= min_instance_size
+    return np.where(keep[instances], instances, 0).astype(np.int32)
+
+
+def segment_file(
+    image: str | Path,
+    out: str | Path,
+    spacing: Sequence[float] | None = None,
+    dataset: str | None = None,
+    **options: Any,
+) -> None:
+    """Segment a volume file; without ``spacing`` its own voxel size counts, or 2:1:1 where it has none."""
+    from scripts.volume_io import read_volume, write_volume
+
+    volume, voxel_size = read_volume(image, dataset=dataset)
+    instances = classical_instances(volume, spacing or voxel_size or (2.0, 1.0, 1.0), **options)
+    write_volume(out, instances, voxel_size=voxel_size)
+
+
+def _blur(volume: np.ndarray, sigma: float, spacing: np.ndarray) -> np.ndarray:
+    """Gaussian of the same physical width along all axes."""
+    return ndi.gaussian_filter(volume, sigma / spacing) if sigma > 0 else volume
+
+
+def _open(mask: np.ndarray, radius: float, spacing: np.ndarray) -> np.ndarray:
+    """Opening by a ball, as two thresholds on distance maps: much faster than a structuring element."""
+    core = ndi.distance_transform_edt(mask, sampling=spacing) > radius
+    return ndi.distance_transform_edt(~core, sampling=spacing) <= radius if core.any() else core
+
+
+if __name__ == "__main__":
+    fire.Fire(segment_file)

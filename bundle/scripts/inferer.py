@@ -1,0 +1,217 @@
+"""Sliding-window inference of the target maps: activate in each window, then blend."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from monai.inferers import SlidingWindowInferer
+from monai.inferers.utils import sliding_window_inference
+from monai.utils import BlendMode, convert_data_type, convert_to_dst_type, ensure_tuple_rep
+from tqdm import tqdm
+
+from scripts.errors import InputError
+
+__all__ = ["MapInferer", "pad_by_reflection"]
+
+Orientation = tuple[tuple[int, ...], bool]
+"""Axes to flip (counted from the end), and whether y and x are swapped before."""
+
+FLIPS: dict[int, tuple[int, ...]] = {1: (), 2: (-1,), 4: (-2, -1), 8: (-3, -2, -1), 16: (-3, -2, -1)}
+
+
+class MapRepresentation(Protocol):
+    """The part of `scripts.representation.Representation` that inference needs."""
+
+    @property
+    def channels(self) -> int:
+        """Number of map channels M."""
+
+    def activate(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (B, M, Z, Y, X) to activated maps."""
+
+    def to_unit(self, activated: torch.Tensor) -> torch.Tensor:
+        """Activated maps to [0, 1]."""
+
+
+class MapInferer(SlidingWindowInferer):
+    """Blend the activated maps of a generator over overlapping windows of a volume of any size.
+
+    Memory: 4 (M + 2) bytes per padded voxel beside the input (padded copy, M maps, sum of weights), 20 for three maps,
+    and 4 more `with_image`; besides, a few windows. The flips cost none, they are averaged window by window.
+
+    Args:
+        representation: what the channels after the first are (`channels`, `activate`, `to_unit`).
+        roi_size: window (z, y, x) in voxels, clipped to the padded volume; a side below 1 means the whole side.
+        sw_batch_size: windows given to the network at once.
+        overlap: part of a window that its neighbour covers too; 0.5 of 33 × 257 × 257 is a stride of 16 × 128 × 128.
+        mode: "gaussian" or "constant" weights in the window.
+        sigma_scale: sigma of the Gaussian as a share of the whole window side. The reference's sigma is 0.2 on a grid
+            that runs from -1 to 1, i.e. of the half window: 0.1 here. (MONAI's weights are at least 1e-3, the
+            reference adds 1e-4.)
+        padding: voxels (z, y, x) reflected at both ends of each axis before, and cropped after.
+        flips: number of orientations that are averaged: 1 none, 2 flips of x, 4 of y and x, 8 of z, y and x, and 16
+            those with y and x swapped as well.
+        with_image: put the translated image, channel 0 of the network, before the maps.
+        progress: show a bar with the time left.
+        sw_device: device of the network, by default that of the input.
+        device: device of the blended maps, by default that of the input.
+        buffer_steps: see MONAI's `SlidingWindowInferer`.
+        buffer_dim: see MONAI's `SlidingWindowInferer`.
+
+    Raises:
+        InputError: if `flips` is not one of the numbers above or a padding is negative.
+    """
+
+    def __init__(
+        self,
+        representation: MapRepresentation,
+        roi_size: Sequence[int] = (33, 257, 257),
+        sw_batch_size: int = 1,
+        overlap: Sequence[float] | float = 0.5,
+        mode: BlendMode | str = "gaussian",
+        sigma_scale: Sequence[float] | float = 0.1,
+        padding: Sequence[int] | int = (4, 16, 16),
+        flips: int = 1,
+        with_image: bool = False,
+        progress: bool = True,
+        sw_device: torch.device | str | None = None,
+        device: torch.device | str | None = None,
+        buffer_steps: int | None = None,
+        buffer_dim: int = -1,
+    ) -> None:
+        """See the class."""
+        super().__init__(
+            roi_size, sw_batch_size, overlap, mode, sigma_scale, sw_device=sw_device, device=device, progress=progress
+        )
+        if flips not in FLIPS:
+            raise InputError(f"flips is {flips}; expected one of {', '.join(map(str, FLIPS))}")
+        self.padding: tuple[int, ...] = ensure_tuple_rep(padding, 3)
+        if min(self.padding) < 0:
+            raise InputError(f"padding is {tuple(self.padding)}; expected voxels (z, y, x), none of them negative")
+        self.representation = representation
+        self.flips = flips
+        self.with_image = with_image
+        self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
+
+    @torch.no_grad()
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Predict the maps of whole volumes.
+
+        Args:
+            inputs: images (B, 1, Z, Y, X) as the network expects them, in [-1, 1].
+            network: windows (b, 1, z, y, x) to logits (b, 1 + M, z, y, x); its train / eval mode is left alone.
+            args: passed to the network.
+            kwargs: passed to the network, but `device` overrides that of the constructor.
+
+        Returns:
+            Maps (B, M, Z, Y, X), or (B, 1 + M, Z, Y, X) with the image first, float32 in [0, 1]; a MetaTensor if
+            `inputs` is one.
+
+        Raises:
+            InputError: if `inputs` is no batch of one-channel volumes, or the network returns another shape.
+        """
+        if inputs.ndim != 5 or inputs.shape[1] != 1:
+            raise InputError(f"images have shape {tuple(inputs.shape)}; expected (batch, 1, z, y, x)")
+        device = kwargs.pop("device", self.device)
+        padded = pad_by_reflection(convert_data_type(inputs, torch.Tensor)[0].float(), self.padding)
+        window = self._window(padded.shape[2:])
+        with tqdm(total=self._count(padded, window), desc="maps", unit="window", disable=not self.progress) as bar:
+
+            def predict(batch: torch.Tensor) -> torch.Tensor:
+                maps = self._average(batch, lambda oriented: network(oriented, *args, **kwargs))
+                bar.update(len(batch))
+                return maps
+
+            blended = self._blend(padded, window, predict, device)
+        z, y, x = (slice(p, p + n) for p, n in zip(self.padding, inputs.shape[2:], strict=True))
+        maps = blended[:, :, z, y, x].clamp_(0, 1)  # a weighted mean can leave [0, 1] by a rounding error
+        return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
+
+    def _window(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The window, no larger than the padded volume."""
+        sides = ensure_tuple_rep(self.roi_size, 3)
+        return tuple(min(side, n) if side and side > 0 else n for side, n in zip(sides, shape, strict=True))
+
+    def _count(self, padded: torch.Tensor, window: Sequence[int]) -> int:
+        """Number of windows MONAI will visit, for the progress bar."""
+        strides = [max(1, int(w * (1 - o))) for w, o in zip(window, ensure_tuple_rep(self.overlap, 3), strict=True)]
+        sides = zip(padded.shape[2:], window, strides, strict=True)
+        return len(padded) * math.prod(1 + math.ceil((n - w) / stride) for n, w, stride in sides)
+
+    def _blend(
+        self, padded: torch.Tensor, window: Sequence[int], predict: Callable[..., torch.Tensor], device: Any
+    ) -> torch.Tensor:
+        blended: Any = sliding_window_inference(
+            padded,
+            window,
+            self.sw_batch_size,
+            predict,
+            overlap=self.overlap,
+            mode=self.mode,
+            sigma_scale=self.sigma_scale,
+            sw_device=self.sw_device,
+            device=device,
+            buffer_steps=self.buffer_steps,
+            buffer_dim=self.buffer_dim,
+        )
+        return blended
+
+    def _average(self, batch: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Mean over the orientations; always a new tensor, for MONAI multiplies it by the weights in place."""
+        total = torch.zeros((), device=batch.device)
+        for turn in _orientations(self.flips):
+            oriented = _orient(batch, turn)
+            total = total + _restore(self._activate(network(oriented), oriented.shape), turn)
+        return total / self.flips
+
+    def _activate(self, logits: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
+        channels = 1 + self.representation.channels
+        if tuple(logits.shape) != (windows[0], channels, *windows[2:]):
+            raise InputError(
+                f"the network returned {tuple(logits.shape)} for windows {tuple(windows)}; expected "
+                f"{channels} channels of the same size: the translated image and {channels - 1} maps"
+            )
+        logits = logits.float()  # half precision ends here: 8 bits of mantissa would show in the blended maps
+        maps = self.representation.to_unit(self.representation.activate(logits[:, 1:]))
+        return torch.cat([(torch.tanh(logits[:, :1]) + 1) / 2, maps], dim=1) if self.with_image else maps
+
+
+def pad_by_reflection(volume: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
+    """Pad both ends of z, y and x by reflection; what a short side cannot reflect is replicated.
+
+    Args:
+        volume: (B, C, Z, Y, X).
+        padding: voxels (z, y, x).
+
+    Returns:
+        The padded volume, or `volume` itself if nothing is to be padded.
+    """
+    fits = [min(p, n - 1) for p, n in zip(padding, volume.shape[2:], strict=True)]
+    rest = [p - fit for p, fit in zip(padding, fits, strict=True)]
+    for sides, mode in ((fits, "reflect"), (rest, "replicate")):
+        if any(sides):
+            volume = F.pad(volume, [side for side in reversed(sides) for _ in range(2)], mode=mode)
+    return volume
+
+
+def _orientations(number: int) -> list[Orientation]:
+    axes = FLIPS[number]
+    subsets = [chosen for size in range(len(axes) + 1) for chosen in itertools.combinations(axes, size)]
+    return [(chosen, swapped) for swapped in ((False, True) if number == 16 else (False,)) for chosen in subsets]
+
+
+def _orient(volume: torch.Tensor, turn: Orientation) -> torch.Tensor:
+    axes, swapped = turn
+    volume = volume.transpose(-1, -2) if swapped else volume
+    return volume.flip(axes) if axes else volume
+
+
+def _restore(volume: torch.Tensor, turn: Orientation) -> torch.Tensor:
+    axes, swapped = turn
+    volume = volume.flip(axes) if axes else volume
+    return volume.transpose(-1, -2) if swapped else volume

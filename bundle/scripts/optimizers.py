@@ -1,0 +1,55 @@
+"""AdamW and its schedule as the method uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from monai.optimizers import WarmupCosineSchedule
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+__all__ = ["adamw", "warm_up_cosine"]
+
+
+def adamw(
+    network: nn.Module, learning_rate: float = 2e-3, betas: Sequence[float] = (0.9, 0.999), weight_decay: float = 1e-4
+) -> AdamW:
+    """Make an AdamW optimiser whose weight decay spares norms and biases, that is every parameter of one dimension.
+
+    Args:
+        network: what to optimise; one optimiser serves one network.
+        learning_rate: before any schedule.
+        betas: of AdamW.
+        weight_decay: on weights of two dimensions or more.
+    """
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=tuple(betas))
+
+
+def warm_up_cosine(
+    optimizers: Mapping[str, Optimizer],
+    iterations: int,
+    warm_up: int = 1000,
+    start: float = 0.001,
+    own_iterations: Mapping[str, int] | None = None,
+) -> dict[str, WarmupCosineSchedule]:
+    """Make one schedule for each optimiser: linear from `start` over `warm_up` iterations, times a cosine to 0.
+
+    Args:
+        optimizers: by name.
+        iterations: at which the rate reaches 0.
+        warm_up: iterations of the linear part, at most a tenth of all.
+        start: share of the rate in the first iteration.
+        own_iterations: length of the schedule for optimisers that run another number of iterations.
+    """
+    lengths = {name: max(1, (own_iterations or {}).get(name, iterations)) for name in optimizers}
+    return {
+        name: WarmupCosineSchedule(
+            optimizer, min(warm_up, -(-lengths[name] // 10)), lengths[name], warmup_multiplier=start
+        )
+        for name, optimizer in optimizers.items()
+    }

@@ -1,0 +1,98 @@
+"""Instances in colour: neighbours never share one, and what matches the truth wears the colour of the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+__all__ = ["PALETTE", "colour_instances", "inherit_colours", "paint"]
+
+HEXES = "#ff5a4f #ffd23f #3ddc84 #36c5f0 #b678ff #ff9a3c #ff7ac6 #4f8cff #b6e84c #12b5a6"
+PALETTE = np.array([to_rgb(code) for code in HEXES.split()])
+ALIKE = [{j for j, q in enumerate(PALETTE) if np.linalg.norm(p - q) < 0.5} for p in PALETTE]
+"""For each colour those that are hard to tell from it."""
+REACH = 3
+"""Labels this many pixels apart, or fewer, count as neighbours."""
+
+
+def colour_instances(planes: Iterable[np.ndarray], wanted: Mapping[int, int] | None = None) -> dict[int, int]:
+    """Give each label of some slices a colour that no neighbour in any of the slices has.
+
+    Args:
+        planes: integer labels (H, W), 0 is background; a label has the same colour in all of them.
+        wanted: colours to take where no neighbour has them.
+
+    Returns:
+        label -> index into `PALETTE`.
+    """
+    neighbours = _neighbours(planes)
+    colours: dict[int, int] = {}
+    used: Counter[int] = Counter()
+    for label in sorted(neighbours, key=lambda i: (-len(neighbours[i]), i)):
+        taken = {colours[n] for n in neighbours[label] if n in colours}
+        free = [c for c in range(len(PALETTE)) if c not in taken] or list(range(len(PALETTE)))
+        first = (wanted or {}).get(label)
+        colours[label] = first if first in free else min(free, key=lambda c: (len(taken & ALIKE[c]), used[c], c))
+        used[colours[label]] += 1
+    return colours
+
+
+def inherit_colours(
+    planes: Sequence[np.ndarray], true_planes: Sequence[np.ndarray], colours: Mapping[int, int]
+) -> dict[int, int]:
+    """For each instance the colour of the true one that it covers most in these slices, if it covers any."""
+    overlaps: Counter[tuple[int, int]] = Counter()
+    for plane, true in zip(planes, true_planes, strict=True):
+        both = (plane > 0) & (true > 0)
+        base = int(true.max(initial=0)) + 1
+        codes = plane[both].astype(np.int64) * base + true[both].astype(np.int64)
+        for code, count in zip(*(found.tolist() for found in np.unique(codes, return_counts=True)), strict=True):
+            overlaps[divmod(code, base)] += count
+    return {mine: colours[other] for (mine, other), _ in reversed(overlaps.most_common())}
+
+
+def paint(grey: np.ndarray, labels: np.ndarray, colours: Mapping[int, int], pixels: int = 420) -> np.ndarray:
+    """Lay a veil of colour and an outline over each object of a slice.
+
+    Args:
+        grey: (H, W) in [0, 1].
+        labels: integer labels (H, W).
+        colours: label -> index into `PALETTE`.
+        pixels: smaller slices are enlarged to about this many, so that outlines are thin.
+
+    Returns:
+        (H', W', 3) in [0, 1].
+    """
+    rows, columns = (max(1, round(pixels / side)) for side in grey.shape)
+    grey, labels = (array.repeat(rows, 0).repeat(columns, 1) for array in (grey, labels))
+    ids, inverse = np.unique(labels, return_inverse=True)
+    table = np.array([PALETTE[colours[i]] if i else np.zeros(3) for i in ids.tolist()])
+    veil = np.where(_outline(labels), 1.0, np.where(labels > 0, 0.4, 0.0))[..., None]
+    return grey[..., None] * (1 - veil) + table[inverse.reshape(labels.shape)] * veil
+
+
+def _outline(labels: np.ndarray) -> np.ndarray:
+    padded = np.pad(labels, 1, mode="edge")
+    sides = (padded[2:, 1:-1], padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2])
+    return np.logical_or.reduce([labels != side for side in sides]) & (labels > 0)
+
+
+def _neighbours(planes: Iterable[np.ndarray]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for plane in planes:
+        for label in np.unique(plane[plane > 0]).tolist():
+            found.setdefault(label, set())
+        for turned in (plane, plane.T):
+            for step in range(1, REACH + 1):
+                for a, b in _touching(turned[:-step], turned[step:]):
+                    found[a].add(b)
+                    found[b].add(a)
+    return found
+
+
+def _touching(near: np.ndarray, far: np.ndarray) -> set[tuple[int, int]]:
+    touch = (near != far) & (near > 0) & (far > 0)
+    return set(zip(near[touch].tolist(), far[touch].tolist(), strict=True))

@@ -1,0 +1,98 @@
+"""The command that draws the pictures of a run; `__main__.py` starts it.
+
+Example::
+
+    python -m scripts.report --image y.tif --maps maps.h5 --instances instances.tif --truth labelY.tif --out report.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from scripts.errors import InputError
+from scripts.report.curve import draw_losses
+from scripts.report.page import draw_report
+from scripts.report.score import rows_of_scores
+
+__all__ = ["report"]
+
+
+def report(
+    image: str,
+    out: str = "report.png",
+    maps: str | None = None,
+    instances: str | None = None,
+    truth: str | None = None,
+    metrics: str | None = None,
+    losses: str | None = None,
+    image_dataset: str | None = None,
+    truth_dataset: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    title: str = "",
+    map_names: Sequence[str] = ("foreground", "contour", "distance"),
+) -> None:
+    """Draw report.png, and report_losses.png beside it where losses are given.
+
+    Args:
+        image: the target volume (TIFF, HDF5, NIfTI).
+        out: the PNG to write.
+        maps: HDF5 of the inference, dataset `main`: the maps, with or without the translated image before them.
+        instances: labels of the decoding.
+        truth: labels to compare with.
+        metrics: JSON of the scores.
+        losses: CSV of the training.
+        image_dataset: dataset of `image` where that is HDF5 with several.
+        truth_dataset: the same of `truth`.
+        voxel_size: z, y, x; by default what the file of the image says, else 2, 1, 1.
+        title: a line over all.
+        map_names: what the maps are, e.g. foreground,contour.
+
+    Raises:
+        InputError: if a file is missing, does not fit the others or cannot be written.
+    """
+    from scripts.volume_io import read_volume  # here, so that `--help` does not wait for the readers
+
+    with ExitStack() as files:
+        volume, found = read_volume(image, image_dataset)
+        draw_report(
+            out,
+            volume,
+            maps=None if maps is None else _open_maps(files, maps),
+            instances=None if instances is None else read_volume(instances)[0],
+            truth=None if truth is None else read_volume(truth, truth_dataset)[0],
+            scores=None if metrics is None else rows_of_scores(_read_json(metrics)),
+            voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
+            title=title or Path(image).name,
+            map_names=map_names,
+        )
+    if losses is not None:
+        draw_losses(Path(out).with_name(f"{Path(out).stem}_losses.png"), losses)
+
+
+def _open_maps(files: ExitStack, path: str) -> h5py.Dataset:
+    """The dataset `main`, or the only one."""
+    try:
+        file = files.enter_context(h5py.File(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as HDF5 ({error})") from error
+    names = [name for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim == 4]
+    name = "main" if "main" in names else names[0] if len(names) == 1 else None
+    if name is None:
+        raise InputError(f"{path}: expected the maps (channels, z, y, x) as dataset `main`; found {sorted(file)}")
+    return file[name]
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        metrics = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(metrics, dict):
+        raise InputError(f"{path}: expected an object of scores (ap50, ...), found a {type(metrics).__name__}")
+    return metrics

@@ -1,0 +1,241 @@
+"""One training step of CySGAN (Lauenburg et al., arXiv 2204.03082), as an engine that MONAI's handlers attach to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from ignite.engine import EventEnum
+from monai.engines import Trainer
+from monai.inferers import Inferer, SimpleInferer
+from monai.losses import PatchAdversarialLoss
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from scripts.image_pool import ImagePool
+from scripts.losses import anticorrelation, check_finite
+
+__all__ = ["CySGANTrainer", "StageEvents"]
+
+_DISCRIMINATORS = ("discriminator_x", "discriminator_y", "discriminator_s")
+_SEMI_SUPERVISED = ("structure", "adversarial_s", "adversarial_s_rec")
+
+
+class StageEvents(EventEnum):
+    """Events of the trainer beyond ignite's."""
+
+    WARM_UP_COMPLETED = "warm_up_completed"
+
+
+class CySGANTrainer(Trainer):
+    """Trains two generators and three discriminators; one batch holds `image_x`, `label_x`'s maps and `image_y`.
+
+    A batch is a dictionary of tensors: `image_x`, `image_y` (with input defects) and `recon_x`, `recon_y` (without), each
+    (B, 1, Z, Y, X) in [-1, 1], and `target_x`, (B, M, Z, Y, X), the encoded maps of X. The first `warm_up_iterations` train
+    one network on the source alone (maps and identity translation); both generators then start from it. After that every
+    iteration is the published step: generators on the weighted sum of all terms, then each discriminator.
+    `engine.state.output` names every term; `engine.state.panels` holds the step's volumes for image handlers.
+
+    Args:
+        device: where the networks are.
+        max_epochs: epochs of `epoch_length` iterations.
+        data_loader: yields the batches above.
+        networks: generator_xy, generator_yx, discriminator_x, discriminator_y, discriminator_s.
+        optimizers: one for each network, and `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
+        schedules: of the optimisers' rates, the same names; each is stepped once an iteration of its stage.
+        representation: encodes, activates and scores the maps (`scripts.representation.Representation`).
+        loss_weights: weight of each term by name; a term left out weighs 1, a term weighing 0 is not logged.
+        semi_supervised: False sets the terms structure, adversarial_s and adversarial_s_rec to 0 together.
+        warm_up_iterations: length of the source-only stage; 0 is the published start from noise.
+        pool_size: samples kept for each discriminator; the method's is 20 x batch size.
+        max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
+        epoch_length: iterations of an epoch, default one pass over `data_loader`.
+        inferer: how a generator is applied to a patch; kept for MONAI's property check.
+        amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
+        handlers: ignite handlers.
+        **options: passed to `monai.engines.Trainer`.
+
+    Raises:
+        NonFiniteLossError: as soon as a term is NaN or infinite; no network is changed by that iteration.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        data_loader: Iterable,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        schedules: Mapping[str, LRScheduler],
+        representation: Any,
+        loss_weights: Mapping[str, float] | None = None,
+        semi_supervised: bool = True,
+        warm_up_iterations: int = 0,
+        pool_size: int = 40,
+        max_gradient_norm: float | None = None,
+        epoch_length: int | None = None,
+        inferer: Inferer | None = None,
+        amp: bool = False,
+        handlers: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.networks = dict(networks)
+        self.network = self.networks["generator_yx"]
+        self.optimizers, self.schedules = dict(optimizers), dict(schedules)
+        self.optimizer = self.optimizers["generator_yx"]
+        self.representation = representation
+        off = dict.fromkeys(_SEMI_SUPERVISED, 0.0) if not semi_supervised else {}
+        self.loss_weights = {**(loss_weights or {}), **off}
+        self.warm_up_iterations = warm_up_iterations
+        self.max_gradient_norm = max_gradient_norm
+        self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
+        self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
+        super().__init__(
+            device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, event_names=[StageEvents], **options
+        )
+        self.inferer = inferer or SimpleInferer()
+        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
+        self.state.panels = {}
+        # Only now: handlers may look at the engine's parts when they attach.
+        self._register_handlers(handlers or ())
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
+        step = self._warm_up if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
+        terms = step(batch)
+        self.state.output = {name: value.detach() for name, value in terms.items()}
+        if self.state.iteration == self.warm_up_iterations:
+            self._start_from_warm_up()
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
+
+    # ---- source-only stage -------------------------------------------------------------------------------------------
+    def _warm_up(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with self._autocast():
+            image, logits = self._translate("generator_yx", batch["image_x"])
+            terms = {
+                "segmentation_x": self._segmentation(logits, batch["target_x"]),
+                "identity_x": F.l1_loss(image, batch["recon_x"]),
+            }
+        self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
+        return self._optimise(terms, ["warm_up"], [self.network])
+
+    def _start_from_warm_up(self) -> None:
+        state = _bare(self.networks["generator_yx"]).state_dict()
+        _bare(self.networks["generator_xy"]).load_state_dict(state)
+        self.fire_event(StageEvents.WARM_UP_COMPLETED)
+
+    # ---- the method's step -------------------------------------------------------------------------------------------
+    def _adversarial_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        generators = ["generator_xy", "generator_yx"]
+        for name in _DISCRIMINATORS:
+            self.networks[name].requires_grad_(False)
+        with self._autocast():
+            terms, made = self._generator_terms(batch)
+        losses = self._optimise(terms, generators, [self.networks[name] for name in generators])
+        for name in _DISCRIMINATORS:
+            self.networks[name].requires_grad_(True)
+        with self._autocast():
+            terms = self._discriminator_terms(batch, made)
+        discriminators = self._optimise(terms, list(_DISCRIMINATORS), [])
+        self.loss_scaler.update()
+        # "loss" is the generators' alone: the sum with the discriminators' would say nothing.
+        return {**discriminators, **losses}
+
+    def _generator_terms(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        activate = self.representation.activate
+        fake_y, logits_x = self._translate("generator_xy", batch["image_x"])
+        fake_x, logits_y = self._translate("generator_yx", batch["image_y"])
+        rec_x, _ = self._translate("generator_yx", fake_y)
+        rec_y, _ = self._translate("generator_xy", fake_x)
+        # Detached: segmenting a translated image must not teach the other generator to draw an easy one.
+        _, logits_rec_x = self._translate("generator_yx", fake_y.detach())
+        _, logits_rec_y = self._translate("generator_xy", fake_x.detach())
+        maps_y, maps_rec_y = activate(logits_y), activate(logits_rec_y)
+        terms: dict[str, Callable[[], Tensor]] = {
+            "adversarial_y": lambda: self._fools("discriminator_y", fake_y),
+            "adversarial_x": lambda: self._fools("discriminator_x", fake_x),
+            "cycle_x": lambda: F.l1_loss(rec_x, batch["recon_x"]),
+            "cycle_y": lambda: F.l1_loss(rec_y, batch["recon_y"]),
+            "segmentation_x": lambda: self._segmentation(logits_x, batch["target_x"]),
+            "segmentation_rec_x": lambda: self._segmentation(logits_rec_x, batch["target_x"]),
+            "structure": lambda: F.l1_loss(maps_y, maps_rec_y),
+            "adversarial_s": lambda: self._fools("discriminator_s", maps_y),
+            "adversarial_s_rec": lambda: self._fools("discriminator_s", maps_rec_y),
+            "identity": lambda: self._identity(batch),
+            "correlation": lambda: anticorrelation(fake_y, batch["recon_x"]) + anticorrelation(fake_x, batch["recon_y"]),
+        }
+        self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
+        self._show(y=batch["image_y"], fake_x=fake_x, rec_y=rec_y, maps_y=maps_y, maps_rec_y=maps_rec_y)
+        made = {"fake_x": fake_x, "fake_y": fake_y, "maps_y": maps_y, "maps_rec_y": maps_rec_y}
+        return {name: term() for name, term in terms.items() if self._weight(name)}, made
+
+    def _discriminator_terms(self, batch: dict[str, Tensor], made: dict[str, Tensor]) -> dict[str, Tensor]:
+        maps = made["maps_y"] if torch.rand(()) < 0.5 else made["maps_rec_y"]
+        pairs = {
+            "discriminator_x": (batch["recon_x"], made["fake_x"]),
+            "discriminator_y": (batch["recon_y"], made["fake_y"]),
+            "discriminator_s": (batch["target_x"], maps),
+        }
+        return {name: self._tells_apart(name, *pair) for name, pair in pairs.items()}
+
+    # ---- parts of the step -------------------------------------------------------------------------------------------
+    def _translate(self, name: str, image: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.networks[name](image)
+        return torch.tanh(output[:, :1]), output[:, 1:]
+
+    def _segmentation(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self.representation.loss(logits, target)
+
+    def _fools(self, name: str, fake: Tensor) -> Tensor:
+        # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
+        return self.adversarial(_bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)
+
+    def _tells_apart(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
+        scores_real, scores_fake = self.networks[name](torch.cat([real, self.pools[name](fake)])).chunk(2)
+        loss_real = self.adversarial(scores_real, target_is_real=True, for_discriminator=True)
+        return loss_real + self.adversarial(scores_fake, target_is_real=False, for_discriminator=True)
+
+    def _identity(self, batch: dict[str, Tensor]) -> Tensor:
+        same_x, _ = self._translate("generator_yx", batch["image_x"])
+        same_y, _ = self._translate("generator_xy", batch["image_y"])
+        return F.l1_loss(same_x, batch["recon_x"]) + F.l1_loss(same_y, batch["recon_y"])
+
+    def _weight(self, name: str) -> float:
+        return self.loss_weights.get(name, 0.0 if name in ("identity", "correlation") else 1.0)
+
+    def _optimise(
+        self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module]
+    ) -> dict[str, Tensor]:
+        """Step the named optimisers and their schedules on the weighted sum of `terms`; return the terms and `loss`."""
+        check_finite(terms, self.state.iteration)
+        loss = torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
+        for name in optimizers:
+            self.optimizers[name].zero_grad(set_to_none=True)
+        self.loss_scaler.scale(loss).backward()
+        for name in optimizers:
+            self.loss_scaler.unscale_(self.optimizers[name])
+        for network in limited if self.max_gradient_norm else ():
+            nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
+        for name in optimizers:
+            self.loss_scaler.step(self.optimizers[name])
+            self.schedules[name].step()
+        if optimizers == ["warm_up"]:
+            self.loss_scaler.update()
+        return {CommonKeys.LOSS: loss, **terms}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+
+    def _show(self, **volumes: Tensor) -> None:
+        self.state.panels.update({name: volume.detach()[0] for name, volume in volumes.items()})
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    """The network itself where DistributedDataParallel wraps it."""
+    return getattr(network, "module", network)

@@ -1,0 +1,120 @@
+"""Reading and writing a volume whatever its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io import hdf5, nifti, tiff
+from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
+from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric, spacing_of
+
+__all__ = ["load", "read_maps", "read_volume", "write_volume"]
+
+VoxelSize = tuple[float, float, float]
+
+
+def load(path: str | os.PathLike[str], dataset: str | None = None) -> Volume:
+    """Read a volume with its geometry; see `read_volume`."""
+    file, named = existing(path)
+    kind = format_of(file)
+    if kind == "hdf5":
+        return hdf5.read(file, named or dataset)
+    return tiff.read(file) if kind == "tiff" else nifti.read(file)
+
+
+def read_volume(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[np.ndarray, VoxelSize | None]:
+    """Read a volume as (Z, Y, X) in the type it is stored in.
+
+    Memory: itemsize bytes per voxel (1 for uint8, 2 for uint16); twice that for .nii.gz while it is unpacked.
+
+    Args:
+        path: a TIFF stack, an OME-TIFF, an HDF5 file (`file.h5` or `file.h5::dataset`) or a NIfTI file.
+        dataset: for HDF5, the dataset to read where `path` names none; without it the only 3D one is taken.
+
+    Returns:
+        The array, and the voxel size (z, y, x) in micrometres, None where the file does not say.
+
+    Raises:
+        InputError: missing, damaged or of an unknown kind; 2D, colour, several channels or time points; the dataset is
+            missing or there are several to choose from.
+    """
+    volume = load(path, dataset)
+    return volume.array, volume.voxel_size
+
+
+def read_maps(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[np.ndarray, VoxelSize | None]:
+    """Read maps (C, Z, Y, X) from HDF5; the dataset may have any name if it is the only one with 4 axes.
+
+    Memory and result are those of `read_volume`.
+
+    Raises:
+        InputError: as for `read_volume`, and for formats other than HDF5.
+    """
+    file, named = existing(path)
+    if format_of(file) != "hdf5":
+        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 only.")
+    maps = hdf5.read(file, named or dataset, ndim=4)
+    return maps.array, maps.voxel_size
+
+
+def write_volume(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    voxel_size: Sequence[float] | None = None,
+    dataset: str = "main",
+    affine: np.ndarray | None = None,
+    unit: str = "um",
+) -> None:
+    """Write a volume; a file of that name is replaced, and only once the new one was written whole.
+
+    No value changes: integers that the format cannot hold, or that few programs read in it, are stored in another
+    integer type that holds them all (TIFF: uint16, uint32 or int32 for int32 and 64 bits; NIfTI: int32 for 64 bits),
+    bool as uint8.
+    Memory: up to 32 planes beside the array.
+
+    Args:
+        path: .tif, .tiff, .ome.tif, .h5, .nii or .nii.gz; HDF5 also as `file.h5::dataset`.
+        array: (Z, Y, X); for HDF5 also (C, Z, Y, X).
+        voxel_size: (z, y, x) in micrometres.
+        dataset: for HDF5, the name of the dataset where `path` names none.
+        affine: (4, 4), index (z, y, x) -> position (x, y, z) in `unit`. It goes before `voxel_size`; only NIfTI keeps
+            all of it.
+        unit: of `affine`: "um", "mm", "m" or "unknown".
+
+    Raises:
+        InputError: the file cannot be written, the shape does not suit the format, ids are too large for it, or a voxel
+            size is not three positive numbers.
+    """
+    file, named = split_dataset(path)
+    check_writable(path)
+    array = np.asarray(array)
+    numeric(array.dtype, file)
+    array = native(array)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise InputError(f"{file}: an array of shape {array.shape} is no volume; expected (Z, Y, X), none of them 0.")
+    size = _size_to_write(voxel_size, affine, unit, file)
+    with replacing(file) as temporary:
+        match format_of(file):
+            case "hdf5":
+                hdf5.write(temporary, array, size, named or dataset)
+            case "tiff":
+                tiff.write(temporary, array, size, file)
+            case _ if affine is not None:
+                nifti.write(temporary, array, np.asarray(affine, dtype=float), unit, file)
+            case _:
+                nifti.write(temporary, array, diagonal_affine(size), "um" if size else "unknown", file)
+
+
+def _size_to_write(
+    voxel_size: Sequence[float] | None, affine: np.ndarray | None, unit: str, name: object
+) -> VoxelSize | None:
+    if affine is not None:
+        return spacing_of(np.asarray(affine, dtype=float), unit)
+    size = as_voxel_size(voxel_size)
+    if voxel_size is not None and size is None:
+        raise InputError(f"{name}: voxel size {voxel_size!r}; expected three positive micrometres (z, y, x).")
+    return size

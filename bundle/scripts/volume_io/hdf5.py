@@ -1,0 +1,87 @@
+"""Datasets of HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import decoding
+from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric
+
+__all__ = ["read", "write"]
+
+# as PlantSeg, BigDataProcessor and others write it: (z, y, x) in micrometres
+SIZE_ATTRIBUTES = ("element_size_um", "voxel_size_um", "voxel_size")
+
+
+def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
+    """Read a dataset of `ndim` axes; axes of length 1 beyond these are dropped. Memory: that of the array.
+
+    Args:
+        path: the file.
+        dataset: the name of the dataset; None takes the only one that has `ndim` axes.
+        ndim: 3 for (Z, Y, X), 4 for (C, Z, Y, X).
+
+    Raises:
+        InputError: no such dataset, none or several to choose from, other axes, no numbers, or a damaged file.
+    """
+    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+        chosen = _choose(file, dataset, ndim, path)
+        name = f"{path}::{chosen.name.lstrip('/')}"
+        numeric(chosen.dtype, name)
+        shape = _squeezed(chosen.shape, ndim)
+        if len(shape) != ndim:
+            axes = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
+            raise InputError(f"{name}: {chosen.ndim}D, shape {chosen.shape}; expected {axes}.")
+        voxel_size = _voxel_size(chosen)
+        array = chosen[()].reshape(shape)
+    return Volume(native(array), voxel_size, diagonal_affine(voxel_size), "um" if voxel_size else "unknown")
+
+
+def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, dataset: str) -> None:
+    """Write (Z, Y, X) or (C, Z, Y, X) in gzip-compressed chunks. Memory: 32 planes beside the array."""
+    depth = min(32, array.shape[-3])
+    chunks = (*(1 for _ in array.shape[:-3]), depth, *(min(128, size) for size in array.shape[-2:]))
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset(dataset, array.shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True)
+        for index in np.ndindex(array.shape[:-3]):
+            for start in range(0, array.shape[-3], depth):  # whole chunks, so that none is compressed twice
+                part = (*index, slice(start, start + depth))
+                stored[part] = array[part]
+        if voxel_size is not None:
+            stored.attrs["element_size_um"] = np.asarray(voxel_size, dtype=float)
+
+
+def _choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
+    listing = ", ".join(f"{name} {node.shape} {node.dtype}" for name, node in found.items()) or "none"
+    if dataset is not None:
+        if dataset.strip("/") not in found:
+            raise InputError(f"{path}: no dataset {dataset!r}; it has: {listing}.")
+        return found[dataset.strip("/")]
+    fitting = [node for node in found.values() if len(_squeezed(node.shape, ndim)) == ndim]
+    if len(found) == 1 or len(fitting) == 1:
+        return next(iter(fitting or found.values()))
+    raise InputError(f"{path}: which dataset? It has: {listing}. Name one that is {ndim}D: {path}::name.")
+
+
+def _squeezed(shape: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Return the shape with leading, then any other, axes of length 1 dropped until `ndim` are left."""
+    sizes = list(shape or ())
+    while len(sizes) > ndim and 1 in sizes:
+        sizes.remove(1)
+    return tuple(sizes)
+
+
+def _voxel_size(dataset: h5py.Dataset) -> tuple[float, float, float] | None:
+    """Read the voxel size from the dataset's attributes, or else from those of its group or of the file."""
+    for node in (dataset, dataset.parent, dataset.file):
+        for name in SIZE_ATTRIBUTES:
+            if name in node.attrs:
+                return as_voxel_size(node.attrs[name])
+    return None

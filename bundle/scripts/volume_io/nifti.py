@@ -1,0 +1,81 @@
+"""NIfTI files: their axes are x, y, z in memory order, so arrays are transposed on the way in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import decoding
+from scripts.volume_io.volume import Volume, fitting_integer, native, numeric, spacing_of
+
+__all__ = ["read", "write"]
+
+UNITS = {"micron": "um", "mm": "mm", "meter": "m", "unknown": "unknown"}
+# NIfTI-1 keeps sizes in 16 bits
+NIFTI1_SIDE = 32767
+REVERSED = [2, 1, 0, 3]
+
+
+def read(path: Path) -> Volume:
+    """Read a file as (Z, Y, X); integers with a scale factor become float32.
+
+    Memory: itemsize bytes per voxel, for .nii.gz twice that.
+
+    The affine is the file's, its first three columns reversed. Lengths without a unit are taken as micrometres, and a
+    file without a unit whose voxels are all 1 as one without a voxel size.
+
+    Raises:
+        InputError: 2D, 4D, colour, or a damaged file.
+    """
+    with decoding(path, "NIfTI"):
+        image: Any = nibabel.load(path, mmap=False)
+        shape = _volume_shape(image.shape, path)
+        numeric(image.get_data_dtype(), path)
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
+        array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None).reshape(shape, order="F").T
+        unit = UNITS[image.header.get_xyzt_units()[0]]
+    affine = image.affine[:, REVERSED]
+    return Volume(native(array), spacing_of(affine, unit), affine, unit)
+
+
+def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Path) -> None:
+    """Write (Z, Y, X); the affine is stored as float32, in both of the header's places.
+
+    64-bit integers become int32 where that holds them all, since few programs read int64. Memory: a few planes
+    beside the array.
+
+    Args:
+        path: where to write.
+        array: (Z, Y, X).
+        affine: (4, 4), index (z, y, x) -> position (x, y, z) in `unit`.
+        unit: "um", "mm", "m" or "unknown".
+        name: the file's final name, for messages.
+
+    Raises:
+        InputError: maps, (C, Z, Y, X).
+    """
+    if array.ndim != 3:
+        raise InputError(f"{name}: a NIfTI file is to hold one volume, (Z, Y, X), not shape {array.shape}; write .h5.")
+    dtype = array.dtype
+    if dtype in (np.int64, np.uint64):
+        dtype = fitting_integer(array, (np.int32, np.int64, np.uint64), name)
+    kind = nibabel.Nifti1Image if max(array.shape) <= NIFTI1_SIDE else nibabel.Nifti2Image
+    image: Any = kind(array.T, affine[:, REVERSED], dtype=dtype)
+    image.set_sform(affine[:, REVERSED], code=1)
+    image.set_qform(affine[:, REVERSED], code=1)
+    image.header.set_xyzt_units(next(key for key, value in UNITS.items() if value == unit))
+    nibabel.save(image, path)
+
+
+def _volume_shape(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
+    """Return the shape (X, Y, Z) without trailing axes of length 1."""
+    sizes = shape
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes = sizes[:-1]
+    if len(sizes) != 3:
+        raise InputError(f"{path}: {len(sizes)}D, shape {shape} (x, y, z, …); expected 3D. Save one channel of it.")
+    return sizes

@@ -1,0 +1,159 @@
+"""Names of volumes: which format, which dataset, which files a pattern means, and whether an output can be written."""
+
+from __future__ import annotations
+
+import glob
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from scripts.errors import InputError
+
+__all__ = [
+    "SUFFIXES",
+    "check_writable",
+    "decoding",
+    "existing",
+    "format_of",
+    "list_volumes",
+    "replacing",
+    "split_dataset",
+]
+
+SUFFIXES = {
+    "tiff": (".tif", ".tiff", ".btf"),
+    "hdf5": (".h5", ".hdf5", ".hdf"),
+    "nifti": (".nii", ".nii.gz"),
+}
+
+
+def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Split `file.h5::dataset` into the file and the dataset; the dataset of a plain path is None.
+
+    >>> split_dataset("cells.h5::volumes/raw")
+    (PosixPath('cells.h5'), 'volumes/raw')
+    """
+    text = os.path.expanduser(os.fspath(spec))
+    path, separator, dataset = text.rpartition("::")
+    if not separator or os.path.exists(text):
+        return Path(text), None
+    return Path(path), dataset or None
+
+
+def format_of(path: Path) -> str:
+    """Return "tiff", "hdf5" or "nifti", by the extension.
+
+    Raises:
+        InputError: the extension is none of `SUFFIXES`.
+    """
+    for name, suffixes in SUFFIXES.items():
+        if path.name.lower().endswith(suffixes):
+            return name
+    known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    raise InputError(f"{path}: extension {path.suffix or '(none)'!r}; expected that of a volume: {known}.")
+
+
+def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Split `spec` as `split_dataset` does, and see that the file is there.
+
+    Raises:
+        InputError: no such file, or it is a folder.
+    """
+    path, dataset = split_dataset(spec)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it, or a pattern such as {path / '*.tif'}.")
+    if not path.is_file():
+        found = _neighbours(path.parent)
+        raise InputError(f"{path}: no such file ({found}). Relative names are looked up in {Path.cwd()}.")
+    if dataset is not None and format_of(path) != "hdf5":
+        raise InputError(f"{path}: only HDF5 files have datasets; leave out '::{dataset}'.")
+    return path, dataset
+
+
+def list_volumes(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return the files that `spec` means.
+
+    The files of one pattern are sorted. Entries of a list keep the order they are given in, because images and labels
+    are paired by their position.
+
+    Args:
+        spec: a path, a pattern with `*`, `?`, `[…]` or `**`, either of them with `::dataset`, or a list of these.
+
+    Raises:
+        InputError: a file that does not exist, a pattern that matches none, or nothing given.
+    """
+    entries = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec or ())
+    if not entries or any(entry is None or not os.fspath(entry) for entry in entries):
+        raise InputError(f"No volume is given ({spec!r}); expected a path, a pattern (folder/*.tif), or a list.")
+    return [name for entry in entries for name in _matches(entry)]
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """See that `path` can be written before any work is done for it; nothing is created.
+
+    Raises:
+        InputError: unknown extension, a folder in its place, or a folder that cannot be made or written to.
+    """
+    target, _ = split_dataset(path)
+    format_of(target)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; the output needs the name of a file.")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{target} cannot be written: {folder} is a file, not a folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{target} cannot be written: no permission to write to {folder}; choose another folder.")
+
+
+@contextmanager
+def decoding(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an InputError that names the file; InputErrors pass through."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
+        raise InputError(
+            f"{path} cannot be read as {kind}, it is damaged or cut short: {error}. Copy it anew."
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, which takes the place of `path` once it was written whole.
+
+    Raises:
+        InputError: the file cannot be written (no permission, no space left, …); what was there before is untouched.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _matches(entry: str | os.PathLike[str]) -> list[str]:
+    path, dataset = split_dataset(entry)
+    # a name with brackets may be a plain name, so the file itself comes first
+    is_pattern = glob.has_magic(str(path)) and not path.exists()
+    names = sorted(filter(os.path.isfile, glob.glob(str(path), recursive=True))) if is_pattern else [str(path)]
+    if not names:
+        raise InputError(f"{path}: no file matches this pattern. Relative patterns are looked up in {Path.cwd()}.")
+    specs = [name if dataset is None else f"{name}::{dataset}" for name in names]
+    for spec in specs:
+        existing(spec)
+    return specs
+
+
+def _neighbours(folder: Path, limit: int = 6) -> str:
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(known))
+    return f"its folder holds {', '.join(names[:limit]) or 'no volumes'}{', …' if len(names) > limit else ''}"

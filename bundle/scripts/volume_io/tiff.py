@@ -1,0 +1,179 @@
+"""TIFF stacks: plain, ImageJ and OME."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import decoding
+from scripts.volume_io.volume import (
+    MICROMETRES,
+    Volume,
+    as_voxel_size,
+    diagonal_affine,
+    fitting_integer,
+    length_unit,
+    native,
+    numeric,
+)
+
+__all__ = ["read", "write"]
+
+IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
+# classic TIFF has 32-bit offsets; the directories of the planes need some of that room
+CLASSIC_BYTES = 2**32 - 2**26
+# up to so many planes of a C or T axis may well be channels or times
+FEW = 8
+
+
+def read(path: Path) -> Volume:
+    """Read a stack as (Z, Y, X). Memory: that of the array; compressed planes are decoded one by one into it.
+
+    Raises:
+        InputError: 2D, colour, more or other axes than a volume has, several images in one file, or a file that is cut
+            short.
+    """
+    with _complaints() as complaints, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+        series = file.series
+        _refuse_partial(complaints, path)
+        _refuse_several(series, path)
+        shape = _volume_shape(series[0].axes, series[0].shape, path)
+        numeric(series[0].dtype, path)
+        array = series[0].asarray().reshape(shape)
+        _refuse_partial(complaints, path)
+        voxel_size = _ome_size(file.ome_metadata) if file.ome_metadata else _imagej_size(file)
+    return Volume(native(array), voxel_size, diagonal_affine(voxel_size), "um" if voxel_size else "unknown")
+
+
+def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, name: Path) -> None:
+    """Write (Z, Y, X) plane by plane, zlib-compressed. Memory: a few planes beside the array.
+
+    ImageJ's description is used where it can say the type (uint8, uint16, float32) and the file stays below 4 GB, OME's
+    otherwise and for names that end in .ome.tif. Integers of 32 and 64 bits become the smallest of uint16, uint32 and
+    int32 that holds them all.
+
+    Args:
+        path: where to write.
+        array: (Z, Y, X).
+        voxel_size: (z, y, x) in micrometres.
+        name: the file's final name, for its ending and for messages.
+
+    Raises:
+        InputError: integers that need 64 bits, or maps, (C, Z, Y, X).
+    """
+    if array.ndim != 3:
+        raise InputError(f"{name}: a TIFF holds one volume, (Z, Y, X), not an array of shape {array.shape}; write .h5.")
+    dtype = array.dtype
+    if dtype.kind in "iu" and dtype.itemsize > 2 and dtype != np.uint32:
+        dtype = fitting_integer(array, (np.uint16, np.uint32, np.int32), name)
+    is_ome = ".ome." in name.name.lower() or dtype not in IMAGEJ_TYPES or array.size * dtype.itemsize > CLASSIC_BYTES
+    tifffile.imwrite(
+        path,
+        (np.ascontiguousarray(plane, dtype=dtype) for plane in array),
+        shape=array.shape,
+        dtype=dtype,
+        imagej=not is_ome,
+        ome=is_ome,
+        bigtiff=is_ome and array.size * dtype.itemsize > CLASSIC_BYTES,
+        photometric="minisblack",
+        compression="zlib",
+        **(_ome_tags(voxel_size) if is_ome else _imagej_tags(voxel_size)),
+    )
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs in this thread: a file cut short gives the planes that are left, and a log entry."""
+    messages: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if record.thread == thread and (record.levelno >= logging.ERROR or "data are zeroed" in message):
+                messages.append(message)
+
+    handler = Collector(logging.WARNING)
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+
+
+def _refuse_partial(complaints: list[str], path: Path) -> None:
+    if complaints:
+        raise InputError(f"{path} is damaged or cut short: {complaints[0]}. Copy it anew.")
+
+
+def _refuse_several(series: Sequence[tifffile.TiffPageSeries], path: Path) -> None:
+    if len(series) != 1:
+        shapes = ", ".join(f"{one.axes} {one.shape}" for one in series)
+        raise InputError(f"{path}: {len(series)} images ({shapes}); expected one volume. Save that one by itself.")
+
+
+def _volume_shape(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...]:
+    """Return the shape without the axes of length 1, if what is left is Z (or unnamed planes: I, Q), Y, X.
+
+    Many a stack is marked as channels or times by the program that wrote it (tifffile's default for ImageJ and OME), so
+    these are taken for Z, with a warning, where there are more than `FEW`.
+    """
+    kept = [(axis, size) for axis, size in zip(axes, shape, strict=True) if size > 1 or axis in "YX"]
+    names, sizes = "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
+    found = f"{path}: axes {names} of shape {sizes}"
+    if "S" in names:
+        raise InputError(f"{found}, a colour (RGB) image; expected one grey value per voxel. Save one channel of it.")
+    if len(names) < 3:
+        raise InputError(f"{found}, a 2D image; expected a stack of planes, (Z, Y, X).")
+    if names in ("CYX", "TYX") and sizes[0] > FEW:
+        logging.getLogger(__name__).warning(
+            "%s: the %d planes of its %s axis are taken as Z.", path, sizes[0], names[0]
+        )
+    elif names not in ("ZYX", "IYX", "QYX"):
+        raise InputError(f"{found}; expected ZYX. Save one channel, one time point, its planes as slices (Z).")
+    return sizes
+
+
+def _imagej_size(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
+    """Read ImageJ's `spacing` (1 where left out) and resolution tags, in its `unit` (micrometres where left out)."""
+    meta, tags = file.imagej_metadata or {}, file.pages.first.tags
+    unit = length_unit(meta.get("unit", "um"))
+    if unit is None or not {"spacing", "unit"} & set(meta) or not ("XResolution" in tags and "YResolution" in tags):
+        return None
+    (x_count, x_length), (y_count, y_length) = tags["XResolution"].value, tags["YResolution"].value
+    sizes = (meta.get("spacing", 1.0), y_length / max(y_count, 1), x_length / max(x_count, 1))
+    return as_voxel_size(np.multiply(sizes, MICROMETRES[unit]))
+
+
+def _ome_size(description: str) -> tuple[float, float, float] | None:
+    """Read PhysicalSizeZ, Y, X with their units (micrometres where left out) from OME-XML."""
+    nodes = ElementTree.fromstring(description).iter()
+    pixels = next((node for node in nodes if node.tag.rpartition("}")[2] == "Pixels"), ElementTree.Element("Pixels"))
+    sizes = [float(pixels.get(f"PhysicalSize{axis}", "nan")) for axis in "ZYX"]
+    units = [length_unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"]
+    if None in units:
+        return None
+    return as_voxel_size([size * MICROMETRES[str(unit)] for size, unit in zip(sizes, units, strict=True)])
+
+
+def _imagej_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:
+    if voxel_size is None:
+        return {"metadata": {"axes": "ZYX"}}
+    z, y, x = voxel_size
+    return {"resolution": (1 / x, 1 / y), "metadata": {"axes": "ZYX", "spacing": z, "unit": "um"}}
+
+
+def _ome_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:
+    sizes = dict(zip("ZYX", voxel_size or (), strict=False))
+    lengths = {f"PhysicalSize{axis}": size for axis, size in sizes.items()}
+    return {"metadata": {"axes": "ZYX", **lengths, **{f"PhysicalSize{axis}Unit": "µm" for axis in sizes}}}

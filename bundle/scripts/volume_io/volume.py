@@ -1,0 +1,112 @@
+"""What the formats have in common: the volume with its geometry, units of length, and integer types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scripts.errors import InputError
+
+__all__ = ["MICROMETRES", "Volume", "as_voxel_size", "diagonal_affine", "length_unit", "native", "spacing_of"]
+
+# "unknown" lengths (most NIfTI files that people write themselves say nothing) are taken as micrometres
+MICROMETRES = {"nm": 1e-3, "um": 1.0, "unknown": 1.0, "mm": 1e3, "cm": 1e4, "inch": 25400.0, "m": 1e6}
+SPELLINGS = {
+    "micron": "um",
+    "microns": "um",
+    "micrometer": "um",
+    "micrometre": "um",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+}
+
+
+class Volume(NamedTuple):
+    """An array with its place in the world.
+
+    Attributes:
+        array: (Z, Y, X), or (C, Z, Y, X) for maps.
+        voxel_size: (z, y, x) in micrometres, None where the file does not say.
+        affine: (4, 4), index (z, y, x) -> position (x, y, z), right-anterior-superior, in `unit`.
+        unit: "um", "mm", "m" or "unknown".
+    """
+
+    array: np.ndarray
+    voxel_size: tuple[float, float, float] | None
+    affine: np.ndarray
+    unit: str
+
+
+def length_unit(text: str | None) -> str | None:
+    """Return the key of `MICROMETRES` for a unit as files spell it, None for one that is no length (such as "pixel").
+
+    >>> length_unit("\u00b5m"), length_unit("Micron"), length_unit("pixel")
+    ('um', 'um', None)
+    """
+    # ImageJ writes the micro sign as an escape, and there are two such signs: U+00B5 and the Greek letter U+03BC
+    name = (text or "").strip().lower().replace("\\u00b5", "u").replace("\u00b5", "u").replace("\u03bc", "u")
+    name = SPELLINGS.get(name, name)
+    return name if name in MICROMETRES else None
+
+
+def as_voxel_size(values: Sequence[float] | np.ndarray | None) -> tuple[float, float, float] | None:
+    """Return three positive finite floats, or None for anything else: what files say may be nonsense."""
+    if values is None or np.shape(values) != (3,):
+        return None
+    sizes = np.asarray(values, dtype=float)
+    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+        return None
+    return float(sizes[0]), float(sizes[1]), float(sizes[2])
+
+
+def diagonal_affine(voxel_size: Sequence[float] | None) -> np.ndarray:
+    """Return the (4, 4) matrix from index (z, y, x) to position (x, y, z), axes along the world's; 1 where unknown."""
+    affine = np.zeros((4, 4))
+    affine[(2, 1, 0, 3), (0, 1, 2, 3)] = (*(voxel_size or (1.0, 1.0, 1.0)), 1.0)
+    return affine
+
+
+def spacing_of(affine: np.ndarray, unit: str) -> tuple[float, float, float] | None:
+    """Return the voxel size (z, y, x) in micrometres that an affine in `unit` has; None for 1, 1, 1 in no unit."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if unit == "unknown" and np.allclose(sizes, 1):
+        return None
+    return as_voxel_size(sizes * MICROMETRES[unit])
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """Return the array in native byte order, bool as uint8 and half precision as float32; copied only if need be."""
+    if array.dtype == bool:
+        return array.view(np.uint8)
+    dtype = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype.newbyteorder("=")
+    return array.astype(dtype, copy=False)
+
+
+def numeric(dtype: np.dtype, name: object) -> None:
+    """See that `dtype` is a number per voxel.
+
+    Raises:
+        InputError: complex, text, or several values per voxel (colour).
+    """
+    if dtype.names is not None and set("RGB") <= set(dtype.names):
+        raise InputError(f"{name}: an RGB image; expected one grey value per voxel. Save one channel of it.")
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise InputError(f"{name}: values of type {dtype}; expected integers or floats.")
+
+
+def fitting_integer(array: np.ndarray, candidates: Sequence[type[np.integer]], name: object) -> np.dtype:
+    """Return the first of the integer types that holds every value of an integer array.
+
+    Raises:
+        InputError: none does.
+    """
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    for candidate in candidates:
+        if np.iinfo(candidate).min <= low and high <= np.iinfo(candidate).max:
+            return np.dtype(candidate)
+    kinds = ", ".join(np.dtype(candidate).name for candidate in candidates)
+    raise InputError(f"{name}: values from {low} to {high} do not fit into {kinds}; renumber the ids, or write .h5.")

@@ -1,0 +1,75 @@
+"""Maps compared with thresholds, on the 0..255 scale whatever scale they come in."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from scripts.errors import InputError
+
+__all__ = ["CHANNELS", "Rule", "is_unit_scale", "threshold"]
+
+logger = logging.getLogger(__name__)
+CHANNELS = ("foreground", "contour", "distance")
+_SLACK = 1e-3  # what the rounding errors of blending and scaling stay below
+
+
+class Rule(NamedTuple):
+    """Number of maps and thresholds: of foreground and contour 0 to 1, of the distance, if there is one, -1 to 1."""
+
+    channels: int
+    seed_foreground: float
+    seed_contour: float
+    mask_foreground: float
+    seed_distance: float = 0.5
+    mask_distance: float = -0.1
+
+
+def is_unit_scale(maps: np.ndarray, channels: int) -> bool:
+    """Whether maps (channels, Z, Y, X) are floats 0..1 rather than 0..255; logs what it takes all but bytes for.
+
+    Raises:
+        InputError: when they are neither, or are not so many.
+    """
+    expected = f"{', '.join(CHANNELS[:channels])}, so shape ({channels}, Z, Y, X)"
+    if maps.ndim != 4 or len(maps) != channels or not maps.size or maps.dtype.kind not in "iuf":
+        raise InputError(f"maps: found shape {maps.shape}, {maps.dtype}; expected {expected}, numbers 0..255 or 0..1.")
+    low, high = float(maps.min()), float(maps.max())
+    if not (low >= -_SLACK and high <= 255 + _SLACK):  # also catches NaN
+        raise InputError(f"maps: found values from {low:g} to {high:g}; expected 0..255, or floats 0..1.")
+    unit = maps.dtype.kind == "f" and high <= 1 + _SLACK
+    if maps.dtype != np.uint8:
+        scale = "0..1" if unit else "0..255"
+        logger.log(logging.INFO if unit else logging.WARNING, "maps: %s up to %g taken as %s", maps.dtype, high, scale)
+    return unit
+
+
+def _byte_scale(section: np.ndarray, unit: bool) -> np.ndarray:
+    """A section on the 0..255 scale; multiples of 1/255 become whole, so that bytes divided by 255 decode as bytes."""
+    if unit:
+        value = section.astype(np.float64) * 255
+        whole = np.rint(value)
+        return np.where(np.abs(value - whole) < _SLACK, whole, value)
+    return section.astype(np.uint8, copy=False) if section.dtype.kind in "iu" else section
+
+
+def threshold(maps: np.ndarray, rule: Rule, unit: bool, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mask, seed voxels and upside-down height map, (Z, Y, X) each; by section, so that no float copy of all is made.
+
+    scikit-image floods valleys and looks at the order of values alone: 255 - f stays in bytes and does what -f does.
+    """
+    low, high, wall = (int(255 * t) for t in (rule.mask_foreground, rule.seed_foreground, rule.seed_contour))
+    mask, found = np.empty(maps.shape[1:], bool), np.empty(maps.shape[1:], bool)
+    hills = np.empty(maps.shape[1:], np.uint8 if maps.dtype.kind in "iu" else np.promote_types(maps.dtype, np.float32))
+    for z in range(maps.shape[1]):
+        foreground, contour, *distance = sections = [_byte_scale(section, unit) for section in maps[:, z]]
+        mask[z] = foreground > low
+        found[z] = (foreground > high) & (contour < wall)
+        if distance:
+            signed = distance[0] / 255.0 * 2.0 - 1.0  # in the precision of the maps, as the reference does
+            mask[z] &= signed > rule.mask_distance
+            found[z] &= signed > rule.seed_distance
+        hills[z] = ~sections[height] if hills.dtype == np.uint8 else -sections[height]
+    return mask, found, hills
