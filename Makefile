@@ -1,4 +1,4 @@
-# The commands of this project; `make help` lists them. PYTHON=… names another interpreter (3.10 to 3.13) for the environment.
+# The commands of this project; `make help` lists them. PYTHON=… names another interpreter (3.10 to 3.12) for the environment.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +15,8 @@ install: $(INSTALLED)  ## make the environment .venv with the pinned dependencie
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13))' || { \
-		echo "$$($(PYTHON) --version) found, 3.10 to 3.13 needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 12))' || { \
+		echo "$$($(PYTHON) --version) found, 3.10 to 3.12 needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # torch comes first and by its exact version, so that a build already there (one without CUDA, say) is kept

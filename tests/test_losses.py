@@ -103,6 +103,7 @@ def test_half_precision_logits_under_autocast_give_float32(loss, logits: np.ndar
         value = loss(half, torch.from_numpy(target).bfloat16())
     value.backward()
     assert value.dtype == torch.float32
+    assert half.grad is not None
     assert torch.isfinite(half.grad).all()
     assert half.grad.abs().sum() > 0
 

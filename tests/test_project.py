@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 SCRIPTS = (BUNDLE / "scripts").iterdir()
 MODULES = {path.stem for path in SCRIPTS if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.10", "3.11", "3.12")
 SECTIONS = (
     "Model description",
     "Data and preprocessing",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +42,7 @@ def test_encoded_targets_keep_meta_data(label: MetaTensor, balls: np.ndarray) ->
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.int64, torch.float32])
 def test_tensors_of_any_type_are_encoded_alike(balls: np.ndarray, dtype: torch.dtype) -> None:
     maps = EncodeTargets(MAPS)(torch.from_numpy(balls.astype(np.int64))[None].to(dtype))
-    np.testing.assert_array_equal(maps.numpy(), MAPS.encode(balls))
+    np.testing.assert_array_equal(np.asarray(maps), MAPS.encode(balls))
 
 
 def test_arrays_stay_arrays(balls: np.ndarray) -> None:
@@ -57,7 +60,7 @@ def test_fractions_and_channels_are_refused(label: MetaTensor) -> None:
 
 
 def test_the_dictionary_form_adds_maps_beside_the_label(label: MetaTensor) -> None:
-    sample = {"label_x": label, "other": 1}
+    sample: dict[Hashable, Any] = {"label_x": label, "other": 1}
     result = EncodeTargetsd("label_x", "maps_x", MAPS)(sample)
     assert set(result) == {"label_x", "other", "maps_x"}
     assert set(sample) == {"label_x", "other"}

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -44,7 +45,7 @@ VECTORS = [
     "bcd_12_precomputed_seed_u8",
     "bcd_13_diag_seeds_26conn_u8",
 ]
-ANY_SIZE = {"min_seed_size": 0, "min_instance_size": 0}
+ANY_SIZE: dict[str, Any] = {"min_seed_size": 0, "min_instance_size": 0}
 
 
 def vector(shared: Path, name: str) -> tuple[np.lib.npyio.NpzFile, dict]:

@@ -90,7 +90,8 @@ class WeightsSaver:
 
     def attach(self, engine: Engine) -> None:
         """Write on the event, and every `interval` iterations."""
-        engine.add_event_handler(self.event, self)
+        known = {event.value: event for event in Events}
+        engine.add_event_handler(known.get(self.event, self.event), self)
         if self.interval:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 

@@ -55,8 +55,8 @@ def classical_instances(
     smoothing: float = 1.0,
     background: float = 20.0,
     opening: float = 2.0,
-    seed_smoothing: float = 1.0,
-    seed_distance: int = 6,
+    seed_smoothing: float = 2.0,
+    seed_distance: float = 6.0,
     min_instance_size: int = 64,
 ) -> np.ndarray:
     """Instances (Z, Y, X) int32 of bright nuclei, 0 for background.
@@ -68,7 +68,7 @@ def classical_instances(
         background: see `classical_foreground`.
         opening: see `classical_foreground`.
         seed_smoothing: deviation of the Gaussian on the distance map, against seeds from a rough outline.
-        seed_distance: two seeds are more than so many voxels apart along one axis at least.
+        seed_distance: least distance between two seeds.
         min_instance_size: smaller instances, in voxels, are dropped.
     """
     ratios = np.asarray(spacing) / min(spacing)
@@ -76,10 +76,7 @@ def classical_instances(
     if not mask.any():
         return np.zeros(image.shape, np.int32)
     distance = _blur(ndi.distance_transform_edt(mask, sampling=ratios), seed_smoothing, ratios)
-    peaks = peak_local_max(distance, min_distance=seed_distance, labels=ndi.label(mask)[0], exclude_border=False)
-    seeds = np.zeros(image.shape, np.int32)
-    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    instances = watershed(-distance, seeds, mask=mask)
+    instances = watershed(-distance, _peaks(distance, mask, seed_distance, ratios), mask=mask)
     keep = np.bincount(instances.ravel()) >= min_instance_size
     return np.where(keep[instances], instances, 0).astype(np.int32)
 
@@ -97,6 +94,17 @@ def segment_file(
     volume, voxel_size = read_volume(image, dataset=dataset)
     instances = classical_instances(volume, spacing or voxel_size or (2.0, 1.0, 1.0), **options)
     write_volume(out, instances, voxel_size=voxel_size)
+
+
+def _peaks(distance: np.ndarray, mask: np.ndarray, reach: float, spacing: np.ndarray) -> np.ndarray:
+    """Seeds (Z, Y, X), one voxel each: the maxima of the distance map that no higher one within ``reach`` outdoes."""
+    radius = (reach / spacing).astype(int)
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in radius)] * spacing.reshape(3, 1, 1, 1)
+    ball = (offsets**2).sum(axis=0) <= reach**2
+    peaks = peak_local_max(distance, footprint=ball, labels=ndi.label(mask)[0], exclude_border=False)
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return seeds
 
 
 def _blur(volume: np.ndarray, sigma: float, spacing: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def _place(rng: np.random.Generator, extent: np.ndarray) -> tuple[np.ndarray, np
         if len(radii) and rng.random() < 0.5:
             centre = _beside(rng, centres, radii, radius)
         gap = np.linalg.norm(centres - centre, axis=1) / (radii + radius)
-        if (gap > 0.82).all() and (centre >= 0).all() and (centre < extent).all():
+        if (gap > 0.93).all() and (centre >= 0).all() and (centre < extent).all():
             centres, radii = np.vstack([centres, centre]), np.append(radii, radius)
         if len(radii) == wanted:
             break
@@ -96,7 +96,7 @@ def _beside(rng: np.random.Generator, centres: np.ndarray, radii: np.ndarray, ra
     """Centre (3,) of a nucleus pressed against one of those placed."""
     neighbour = rng.integers(len(radii))
     direction = rng.normal(size=3)
-    reach = rng.uniform(0.83, 0.95) * (radii[neighbour] + radius)
+    reach = rng.uniform(0.94, 1.02) * (radii[neighbour] + radius)
     return centres[neighbour] + direction / np.linalg.norm(direction) * reach
 
 

@@ -15,20 +15,15 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from scripts.metrics import score_instances
 from scripts.report import cycle_panel
 
-__all__ = ["CyclePanels", "InstanceScores", "LossTable", "PolarityWatch", "TermProgressBar", "latest_terms"]
+__all__ = ["CyclePanels", "InstanceScores", "LossTable", "PolarityWatch", "TermProgressBar"]
 
 logger = logging.getLogger(__name__)
-
-
-def latest_terms(output: Any) -> dict[str, float]:
-    """The named scalars of the trainer's output, decollated or not; for the `output_transform` of other handlers."""
-    terms = output[0] if isinstance(output, list) else output
-    return {name: float(value) for name, value in terms.items()}
 
 
 class LossTable:
@@ -60,8 +55,8 @@ class LossTable:
             self.rows = [row for row in rows if row["iteration"] <= engine.state.iteration]
 
     def _collect(self, engine: Engine) -> None:
-        for name, value in latest_terms(engine.state.output).items():
-            self.sums.setdefault(name, []).append(value)
+        for name, value in engine.state.output.items():
+            self.sums.setdefault(name, []).append(float(value))
 
     def _write(self, engine: Engine) -> None:
         means = {name: float(np.mean(values)) for name, values in self.sums.items()}
@@ -95,7 +90,7 @@ class TermProgressBar:
         )
 
     def _move(self, engine: Engine) -> None:
-        latest = latest_terms(engine.state.output)
+        latest = engine.state.output
         self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in self.terms if name in latest}, refresh=False)
         self.bar.update()
 
@@ -105,35 +100,41 @@ class CyclePanels:
 
     Args:
         log_dir: TensorBoard folder.
+        representation: names the map channels and brings them to [0, 1].
         interval: iterations between images.
-        map_names: names of the map channels, in order.
     """
 
-    def __init__(self, log_dir: str, interval: int = 500, map_names: Sequence[str] = ()) -> None:
-        self.log_dir, self.interval, self.map_names = log_dir, interval, tuple(map_names)
+    def __init__(self, log_dir: str, representation: Any, interval: int = 500) -> None:
+        self.log_dir, self.representation, self.interval = log_dir, representation, interval
 
     def attach(self, engine: Engine) -> None:
         """Write every `interval` iterations."""
+        engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(Events.COMPLETED, self._close)
 
     def __call__(self, engine: Engine) -> None:
         """Write the panels of the current iteration."""
-        if engine.state.rank != 0:
-            return
-        from torch.utils.tensorboard import SummaryWriter  # optional until somebody wants panels
+        cycles = (("x", "fake_y", "rec_x", "maps_x"), ("y", "fake_x", "rec_y", "maps_y", "maps_rec_y"))
+        for cycle in (names for names in cycles if self.writer and names[0] in engine.state.panels):
+            strip = cycle_panel([self._row(engine.state.panels, cycle)])
+            self.writer.add_image(f"cycle_{cycle[0]}", strip, engine.state.iteration)
 
-        with SummaryWriter(self.log_dir) as writer:
-            for cycle in (("x", "fake_y", "rec_x", "maps_x"), ("y", "fake_x", "rec_y", "maps_y", "maps_rec_y")):
-                strip = self._strip(engine.state.panels, cycle)
-                writer.add_image(f"cycle_{cycle[0]}", strip, engine.state.iteration)
-
-    def _strip(self, panels: Mapping[str, Tensor], names: Sequence[str]) -> np.ndarray:
-        row: list[tuple[str, np.ndarray]] = []
+    def _row(self, panels: Mapping[str, Tensor], names: Sequence[str]) -> tuple[str, np.ndarray]:
+        captions: list[str] = []
+        volumes: list[Tensor] = []
         for name in (n for n in names if n in panels):
-            volume = panels[name].float().cpu().numpy()
-            channels = self.map_names if name.startswith("maps") else ("",)
-            row += [(f"{name} {c}".strip(), v) for c, v in zip(channels, volume, strict=False)]
-        return cycle_panel(row)
+            maps = name.startswith("maps")
+            captions += [f"{name[5:]} {c}" for c in self.representation.names] if maps else [name]
+            volumes.append(self.representation.to_unit(panels[name][None])[0] if maps else (panels[name] + 1) / 2)
+        return " | ".join(captions), torch.cat(volumes).float().cpu().numpy()
+
+    def _open(self, engine: Engine) -> None:
+        self.writer = SummaryWriter(self.log_dir) if engine.state.rank == 0 else None
+
+    def _close(self, engine: Engine) -> None:
+        if self.writer:
+            self.writer.close()
 
 
 class PolarityWatch:

@@ -16,7 +16,7 @@ from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["NonLocalBlock", "PatchDiscriminator3D", "ResidualSEBlock", "SegmentationGenerator"]
+__all__ = ["GroupNorm3d", "NonLocalBlock", "PatchDiscriminator3D", "ResidualSEBlock", "SegmentationGenerator"]
 
 _LEAKY = ("leakyrelu", {"negative_slope": 0.2, "inplace": True})
 _GROUP = ("group", {"num_groups": 8})

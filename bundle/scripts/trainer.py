@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ignite.engine import EventEnum
 from monai.engines import Trainer
 from monai.inferers import Inferer, SimpleInferer
 from monai.losses import PatchAdversarialLoss
@@ -20,16 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from scripts.image_pool import ImagePool
 from scripts.losses import anticorrelation, check_finite
 
-__all__ = ["CySGANTrainer", "StageEvents"]
+__all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]
+
+WARM_UP_COMPLETED = "warm_up_completed"
+"""Event of the trainer: both generators have just been given the weights trained on the source alone."""
 
 _DISCRIMINATORS = ("discriminator_x", "discriminator_y", "discriminator_s")
 _SEMI_SUPERVISED = ("structure", "adversarial_s", "adversarial_s_rec")
-
-
-class StageEvents(EventEnum):
-    """Events of the trainer beyond ignite's."""
-
-    WARM_UP_COMPLETED = "warm_up_completed"
 
 
 class CySGANTrainer(Trainer):
@@ -96,7 +92,7 @@ class CySGANTrainer(Trainer):
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(
-            device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, event_names=[StageEvents], **options
+            device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, event_names=[WARM_UP_COMPLETED], **options
         )
         self.inferer = inferer or SimpleInferer()
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
@@ -128,7 +124,7 @@ class CySGANTrainer(Trainer):
     def _start_from_warm_up(self) -> None:
         state = _bare(self.networks["generator_yx"]).state_dict()
         _bare(self.networks["generator_xy"]).load_state_dict(state)
-        self.fire_event(StageEvents.WARM_UP_COMPLETED)
+        self.fire_event(WARM_UP_COMPLETED)
 
     # ---- the method's step -------------------------------------------------------------------------------------------
     def _adversarial_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from scripts.errors import InputError
-from scripts.metrics.contingency import Contingency, contingency
+from scripts.metrics.overlap import Contingency, contingency
 
 __all__ = ["Matching", "average_precision", "match_instances", "match_table", "rank_precision", "ratio"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_array
 
-from scripts.metrics.contingency import Contingency, contingency
 from scripts.metrics.matching import match_table, rank_precision, ratio
+from scripts.metrics.overlap import Contingency, contingency
 
 __all__ = ["THRESHOLDS", "score_instances"]
 

@@ -1,0 +1,153 @@
+"""The whole method on an example pair, with the commands that a user would type; `make demo` runs it.
+
+    python -m scripts.demo --output_dir outputs/demo
+
+Writes under the output folder: data/ (the pair), train/ (checkpoints, losses.csv, TensorBoard), model.pt,
+imageY_maps.h5, imageY_instances.tif, metrics.json, report.png and report_losses.png. Y's labels only score.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import psutil
+
+from scripts.classical import segment_file
+from scripts.errors import InputError
+from scripts.example import write_pair
+from scripts.handlers import write_text
+from scripts.metrics import score_instances
+from scripts.report import rows_of_scores
+from scripts.report.command import report
+from scripts.volume_io import check_writable, read_volume
+
+__all__ = ["demo"]
+
+BUNDLE = Path(__file__).resolve().parents[1]
+SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
+
+
+class PeakMemory(threading.Thread):
+    """Watches the memory of this process and its children, twice a second; `megabytes` is the most they held at once.
+
+    Pages shared by several processes are counted once where the system tells (Linux), else for each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.megabytes = 0.0
+        self.start()
+
+    def run(self) -> None:
+        """Sample until the program ends."""
+        while True:
+            self.megabytes = max(self.megabytes, _memory_of_tree() / 1e6)
+            time.sleep(0.5)
+
+
+def demo(
+    output_dir: str = "outputs/demo", seed: int = 0, shape: Sequence[int] = (64, 192, 192), **overrides: Any
+) -> None:
+    """Write an example pair, train, segment Y, score and draw; print a table and the path of the picture.
+
+    Args:
+        output_dir: where everything goes.
+        seed: of the example pair.
+        shape: of its two volumes, (Z, Y, X).
+        **overrides: keys of train.yaml to change, such as `--max_iterations 20` for a quick look.
+
+    Raises:
+        InputError: the folder cannot be written, or one of the commands failed.
+    """
+    started, memory = time.monotonic(), PeakMemory()
+    out = Path(output_dir).resolve()
+    check_writable(out / "report.tif")
+    image, label = out / "data" / "imageY.tif", out / "data" / "labelY.tif"
+    _say("1/5 example pair")
+    write_pair(str(out / "data"), shape=tuple(shape), seed=seed)
+    _say("2/5 training: first on the source alone, then CySGAN")
+    files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
+    _bundle("training", ["train", "demo"], {**files, **overrides})
+    _say("3/5 segmenting Y")
+    metrics = _segment(image, label, out / "model.pt", out)
+    _say("4/5 the same network trained on the source alone, and the classical recipe")
+    metrics |= _prefixed("source_only_", _segment(image, label, out / "train" / "source_only.pt", out / "source_only"))
+    segment_file(str(image), str(out / "classical" / "imageY_instances.tif"))
+    scores = score_instances(read_volume(label)[0], read_volume(out / "classical" / "imageY_instances.tif")[0])
+    metrics |= _prefixed("classical_", {name: scores[name] for name in SCORES})
+    _say("5/5 pictures")
+    metrics |= {"minutes": (time.monotonic() - started) / 60, "peak_memory_mb": memory.megabytes}
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    report(
+        str(image),
+        out=str(out / "report.png"),
+        maps=str(out / "imageY_maps.h5"),
+        instances=str(out / "imageY_instances.tif"),
+        truth=str(label),
+        metrics=str(out / "metrics.json"),
+        losses=str(out / "train" / "losses.csv"),
+        title="example pair: Y, segmented without a label of Y",
+    )
+    _print_table(metrics, out / "report.png")
+
+
+def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, Any]:
+    files = {"image": image, "label": label, "model_path": weights, "output_dir": out}
+    _bundle("evaluating", ["inference", "demo", "evaluate"], files)
+    scores = json.loads((out / "metrics.json").read_text())
+    return {name: scores[name] for name in SCORES}
+
+
+def _bundle(run_id: str, configs: list[str], overrides: Mapping[str, Any]) -> None:
+    """Run a MONAI bundle command of this bundle, its progress bars on this terminal."""
+    names = str([str(BUNDLE / "configs" / f"{name}.yaml") for name in configs])
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", names, "--bundle_root", str(BUNDLE)]
+    for key, value in overrides.items():
+        command += [f"--{key}", str(value)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise InputError(f"the command failed, its message is above: {' '.join(command)}")
+
+
+def _prefixed(prefix: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: value for name, value in scores.items()}
+
+
+def _memory_of_tree() -> int:
+    total = 0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
+        except psutil.Error:
+            pass  # ended meanwhile
+    return total
+
+
+def _say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def _print_table(metrics: Mapping[str, Any], picture: Path) -> None:
+    print(f"\n{'':<16}{'AP-50':>8}{'AP-75':>8}{'F1-50':>8}   found / present")
+    for name, row in rows_of_scores(metrics).items():
+        counts = f"{row['found']:.0f} / {row['present']:.0f}"
+        print(f"{name:<16}{row['ap50']:>8.3f}{row['ap75']:>8.3f}{row['f1_50']:>8.3f}   {counts}")
+    print(f"\n{metrics['minutes']:.1f} minutes, at most {metrics['peak_memory_mb']:.0f} MB of memory")
+    print(f"picture: {picture}")
+
+
+if __name__ == "__main__":
+    try:
+        fire.Fire(demo)
+    except InputError as error:
+        sys.exit(str(error))
