@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from monai.bundle import ConfigWorkflow
+
+from scripts.volume_io import write_volume
 
 os.environ.setdefault("MONAI_FAIL_ON_DUPLICATE_CONFIG", "1")
+
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+TINY_DISCRIMINATOR = {
+    "_target_": "scripts.networks.PatchDiscriminator3D",
+    "filters": [8],
+    "kernels": [[1, 3, 3], [3, 3, 3]],
+    "strides": [[1, 2, 2], [1, 1, 1]],
+}
+TINY = {
+    "network_def::filters": [8, 16],
+    "network_def::isotropic_from": 1,
+    "network_def::padding_mode": "zeros",
+    "network_def::non_local": False,
+    "patch_size": [8, 32, 32],
+    "window": [16, 64, 64],
+    "window_padding": [0, 0, 0],
+    "num_workers": 0,
+    "max_iterations": 4,
+    "warm_up_iterations": 2,
+    "epoch_length": 2,
+    "checkpoint_interval": 2,
+    "validation_interval": 1,
+    "panel_interval": 2,
+    "image_discriminator_def": {**TINY_DISCRIMINATOR, "in_channels": 1},
+    "map_discriminator_def": {**TINY_DISCRIMINATOR, "in_channels": "$@representation.channels"},
+}
+VOXEL_SIZE = (2.0, 1.0, 0.5)
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +62,55 @@ def balls() -> np.ndarray:
     for i, (cz, cy, cx, r) in enumerate([(16, 20, 18, 9), (16, 20, 35, 9), (16, 48, 48, 8), (8, 60, 12, 9)], 1):
         label[((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2 <= r * r) & (label == 0)] = i
     return label
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An overlay on train.yaml or inference.yaml: four iterations of the smallest networks."""
+    path = tmp_path_factory.mktemp("overlay") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 32 x 64 x 64 voxels: two pairs of X and one of Y as TIFF; Y also as HDF5 and NIfTI."""
+    folder = tmp_path_factory.mktemp("volumes")
+    for name, seed in (("X_0", 0), ("X_1", 1), ("Y", 2)):
+        rng = np.random.default_rng(seed)
+        label = _grid_of_balls(rng)
+        image = rng.normal(60, 5, label.shape) + 100 * (label > 0)
+        image = image.clip(0, 255).astype(np.uint8)
+        write_volume(folder / f"image{name}.tif", image, VOXEL_SIZE)
+        write_volume(folder / f"label{name}.tif", label, VOXEL_SIZE)
+    write_volume(folder / "volumeY.h5::grey/raw", image, VOXEL_SIZE)
+    write_volume(folder / "stackY.nii.gz", image.astype(np.float32), VOXEL_SIZE)
+    return folder
+
+
+def _grid_of_balls(rng: np.random.Generator) -> np.ndarray:
+    z, y, x = np.meshgrid(np.arange(32) * 2.0, np.arange(64.0), np.arange(64.0), indexing="ij")
+    label = np.zeros((32, 64, 64), np.uint16)
+    for i, (cz, cy, cx) in enumerate(np.ndindex(2, 2, 3), 1):
+        radius = rng.uniform(8, 9)
+        distance = (z - 16 - 31 * cz) ** 2 + (y - 16 - 32 * cy) ** 2 + (x - 11 - 20 * cx) ** 2
+        label[(distance < radius**2) & (label == 0)] = i
+    return label
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> Callable[..., ConfigWorkflow]:
+    """Run an id of configs of the bundle, and the tiny overlay, in this process; keywords override."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def run(run_id: str, *names: str, **overrides: Any) -> ConfigWorkflow:
+        files = [str(CONFIGS / f"{name}.yaml") for name in names] + [str(tiny)]
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+        given.setdefault("bundle_root", str(CONFIGS.parent))
+        workflow = ConfigWorkflow(config_file=files, run_id=run_id, logging_file=False, **given)
+        workflow.initialize()
+        workflow.run()
+        return workflow
+
+    return run

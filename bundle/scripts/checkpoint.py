@@ -17,13 +17,21 @@ from torch import nn
 
 from scripts.errors import InputError
 
-__all__ = ["RandomState", "TrainingCheckpoint", "WeightsLoader", "WeightsSaver", "load_weights", "save_atomically"]
+__all__ = [
+    "RandomState",
+    "TrainingCheckpoint",
+    "WeightsLoader",
+    "WeightsSaver",
+    "list_checkpoints",
+    "load_weights",
+    "save_atomically",
+]
 
 logger = logging.getLogger(__name__)
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
-    """`torch.save` under a temporary name in the same folder, flushed, then renamed: `path` is old or new, never half."""
+    """`torch.save` under a temporary name in the same folder, then rename: `path` is old or new, never half."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -43,20 +51,19 @@ def load_weights(network: nn.Module, path: str | os.PathLike) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt.") from None
-    except Exception as error:
-        raise InputError(f"{path}: found no readable weights ({error}). Expected a file that training wrote.") from error
-    own = network.state_dict()
-    found = {k: tuple(v.shape) for k, v in state.items() if torch.is_tensor(v)} if isinstance(state, dict) else {}
-    wrong = [name for name, value in own.items() if found.get(name) != tuple(value.shape)] + [k for k in found if k not in own]
-    if wrong:
-        name = wrong[0]
-        shapes = f"{found.get(name, 'nothing')} in the file, {tuple(own[name].shape) if name in own else 'nothing'} in the network"
         raise InputError(
-            f"{path}: does not fit the network: {len(wrong)} parameters differ, first {name!r}: {shapes}. "
-            "Use the network_def (and the overlays) that it was trained with."
-        )
+            f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
+        ) from None
+    except Exception as error:
+        message = f"{path}: found no readable weights ({_brief(error)}). Expected a file that training wrote."
+        raise InputError(message) from error
+    _check_fit(network, state, path)
     network.load_state_dict(state)
+
+
+def list_checkpoints(folder: str | os.PathLike) -> list[Path]:
+    """Return the files that `TrainingCheckpoint` wrote to a folder, the newest last."""
+    return sorted(p for p in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+\.pt", p.name))
 
 
 class WeightsLoader:
@@ -101,12 +108,28 @@ class WeightsSaver:
             save_atomically(getattr(self.network, "module", self.network).state_dict(), self.path)
 
 
+def _check_fit(network: nn.Module, state: Any, source: str | os.PathLike) -> None:
+    own = network.state_dict()
+    found = {k: tuple(v.shape) for k, v in state.items() if torch.is_tensor(v)} if isinstance(state, dict) else {}
+    wrong = [name for name, value in own.items() if found.get(name) != tuple(value.shape)]
+    wrong += [name for name in found if name not in own]
+    if wrong:
+        name = wrong[0]
+        expected = tuple(own[name].shape) if name in own else "nothing"
+        shapes = f"{found.get(name, 'nothing')} in the file, {expected} in the network"
+        raise InputError(
+            f"{source}: does not fit the network: {len(wrong)} parameters differ, first {name!r}: {shapes}. "
+            "Use the network_def (and the overlays) that it was trained with."
+        )
+
+
 class RandomState:
     """The random streams of this process (python, numpy, torch, CUDA) as one part of a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the streams as tensors and plain containers."""
-        _, keys, position, has_gauss, cached = np.random.get_state()
+        state: Any = np.random.get_state()  # numpy annotates both of its forms, this is the tuple
+        _, keys, position, has_gauss, cached = state
         return {
             "python": list(random.getstate()[1]),
             "numpy": [torch.as_tensor(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
@@ -127,9 +150,10 @@ class RandomState:
 class TrainingCheckpoint:
     """Writes, and on request resumes from, everything that a training needs to go on.
 
-    Networks, optimisers, schedules, image pools, loss scaler and random streams of the trainer, and whatever `parts` adds,
-    go to `folder`/checkpoint_<iteration>.pt every `interval` iterations and at the end; the last `keep` files stay. A file
-    that cannot be read (a machine that died while writing one of another tool, say) is passed over with a warning.
+    Networks, optimisers, schedules, image pools, loss scaler and random streams of the trainer, and whatever `parts`
+    adds, go to `folder`/checkpoint_<iteration>.pt every `interval` iterations and at the end; the last `keep` files
+    stay. A file that cannot be read (a machine that died while writing one of another tool, say) is passed over with a
+    warning.
 
     Args:
         folder: where the files go.
@@ -140,7 +164,12 @@ class TrainingCheckpoint:
     """
 
     def __init__(
-        self, folder: str, interval: int = 5000, keep: int = 2, resume: bool = False, parts: Mapping[str, Any] | None = None
+        self,
+        folder: str,
+        interval: int = 5000,
+        keep: int = 2,
+        resume: bool = False,
+        parts: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.interval, self.keep, self.resume = Path(folder), interval, keep, resume
         self.parts = dict(parts or {})
@@ -150,7 +179,9 @@ class TrainingCheckpoint:
         if self.resume:
             self._load(engine)
         elif self._files():
-            logger.warning("%s holds checkpoints of an earlier training; they are replaced. --resume goes on instead.", self.folder)
+            logger.warning(
+                "%s holds checkpoints of an earlier training; they are replaced. --resume goes on instead.", self.folder
+            )
             engine.add_event_handler(Events.STARTED, lambda _: self._remove(self._files()))
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self)
@@ -179,14 +210,20 @@ class TrainingCheckpoint:
                 f"{engine.state.epoch_length}. Resume with the configuration that it was started with."
             )
         for name, part in self._all_parts(engine).items():
+            if name.startswith("network/"):
+                _check_fit(part, content.get(name), f"{path}, {name}")
             try:
                 part.load_state_dict(content[name])
             except Exception as error:
-                raise InputError(f"{path}: {name} does not fit this configuration ({error}).") from error
+                raise InputError(f"{path}: {name} does not fit this configuration ({_brief(error)}).") from error
+        if engine.state.rank:
+            _reseed(engine.state.rank)
         engine.state.iteration = content["iteration"]
         engine.state.epoch = content["iteration"] // engine.state.epoch_length
         if engine.state.epoch >= engine.state.max_epochs:
-            raise InputError(f"{path}: this training is complete. Raise max_iterations to go on, or start in another output_dir.")
+            raise InputError(
+                f"{path}: this training is complete. Raise max_iterations to go on, or start in another output_dir."
+            )
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
 
     def _newest(self) -> tuple[Path, dict[str, Any]]:
@@ -194,13 +231,26 @@ class TrainingCheckpoint:
             try:
                 return path, torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:
-                logger.warning("%s: skipped, not a whole checkpoint (%s)", path, error)
+                logger.warning("%s: skipped, not a whole checkpoint (%s)", path, _brief(error))
         raise InputError(f"{self.folder}: found no whole checkpoint to resume from. Start without --resume.")
 
     def _files(self) -> list[Path]:
-        return sorted(p for p in self.folder.glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+\.pt", p.name))
+        return list_checkpoints(self.folder)
 
     @staticmethod
     def _remove(paths: list[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _brief(error: Exception) -> str:
+    """The first sentence: torch goes on for a paragraph."""
+    return str(error).partition(". ")[0].partition("\n")[0]
+
+
+def _reseed(rank: int) -> None:
+    """Give another process streams of its own: the file holds those of rank 0, and both would draw the same patches."""
+    seed = int(torch.randint(2**31, ())) + rank
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,7 +1,8 @@
-"""Random patches of a labelled source and an unlabelled target, drawn from volumes that are read once and never copied."""
+"""Random patches of a labelled source and an unlabelled target, from volumes that are read once and never copied."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from scripts.errors import InputError
 from scripts.volume_io import list_volumes
 
 __all__ = ["HoldOutd", "PatchPairs", "PatchSampler", "volume_items"]
+
+logger = logging.getLogger(__name__)
 
 
 def volume_items(image: str | Sequence[str], label: str | Sequence[str] | None = None) -> list[dict[str, str]]:
@@ -55,7 +58,9 @@ class HoldOutd(MapTransform):
     ) -> None:
         super().__init__(keys)
         if part not in ("train", "validation") or not 0 <= fraction <= 0.5:
-            raise InputError(f"HoldOutd: part {part!r}, fraction {fraction}: expected train or validation, and 0 to 0.5.")
+            raise InputError(
+                f"HoldOutd: part {part!r}, fraction {fraction}: expected train or validation, and 0 to 0.5."
+            )
         self.fraction, self.part, self.min_size = fraction, part, tuple(min_size)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -76,12 +81,13 @@ class PatchSampler(Randomizable):
     """Draws random patches from a list of volumes; a volume is drawn in proportion to its number of patch positions.
 
     Args:
-        volumes: each a dictionary of arrays (1, Z, Y, X): `image`, and `label` where patches are chosen by their labels.
+        volumes: each a dictionary of arrays (1, Z, Y, X): `image`, and `label` where patches are chosen by labels.
         patch_size: (Z, Y, X). Smaller volumes are padded by reflection, once, when the sampler is made.
         min_foreground: labelled voxels below which a patch is drawn again with `reject_probability`.
         reject_probability: see `min_foreground`.
-        foreground_share: (lowest, highest): a share is drawn evenly from this range and, of `candidates` random patches,
-            the one nearest to it is taken, so that source patches span what the target may hold. None: any patch.
+        foreground_share: (lowest, highest): a share is drawn evenly from this range and, of `candidates` random
+            patches, the one nearest to it is taken, so that source patches span what the target may hold. None: any
+            patch.
         candidates: see `foreground_share`.
         max_trials: bound on redraws by `min_foreground`; the last patch is then taken as it is.
 
@@ -99,9 +105,11 @@ class PatchSampler(Randomizable):
         max_trials: int = 50,
     ) -> None:
         if len(volumes) == 0:
-            raise InputError("no volume to draw patches from: expected at least one image; name it in the configuration.")
+            raise InputError(
+                "no volume to draw patches from: expected at least one image; name it in the configuration."
+            )
         self.patch_size = tuple(patch_size)
-        self.volumes = [{k: _fitted(np.asarray(v[k])[0], self.patch_size) for k in ("image", "label") if k in v} for v in volumes]
+        self.volumes = [self._fit(volume) for volume in volumes]
         positions = np.array([np.prod(self._room(v), dtype=float) for v in self.volumes])
         self.odds = positions / positions.sum()
         self.min_foreground, self.reject_probability = min_foreground, reject_probability
@@ -110,7 +118,8 @@ class PatchSampler(Randomizable):
     def draw(self) -> dict[str, np.ndarray]:
         """Return views of one patch, each (Z, Y, X)."""
         if self.foreground_share is not None:
-            wanted = self.R.uniform(*self.foreground_share)
+            lowest, highest = self.foreground_share
+            wanted = self.R.uniform(lowest, highest)
             patches = [self._any() for _ in range(self.candidates)]
             return min(patches, key=lambda patch: abs(float((patch["label"] > 0).mean()) - wanted))
         for _ in range(self.max_trials):
@@ -120,6 +129,15 @@ class PatchSampler(Randomizable):
             if self.R.uniform() >= self.reject_probability:
                 return patch
         return patch
+
+    def _fit(self, volume: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        arrays = {key: np.asarray(volume[key])[0] for key in ("image", "label") if key in volume}
+        shape = arrays["image"].shape
+        if any(n < p for n, p in zip(shape, self.patch_size, strict=True)):
+            name = getattr(volume["image"], "meta", {}).get("filename_or_obj", "a volume")
+            text = "%s: shape %s (z, y, x) of what is trained on is below the patch %s; padded by reflection."
+            logger.warning(text, name, shape, self.patch_size)
+        return {key: _fitted(array, self.patch_size) for key, array in arrays.items()}
 
     def _any(self) -> dict[str, np.ndarray]:
         volume = self.volumes[self.R.choice(len(self.volumes), p=self.odds)]
@@ -134,8 +152,8 @@ class PatchSampler(Randomizable):
 class PatchPairs(Randomizable, Dataset):
     """Pairs of one random source patch and one random target patch, as the trainer wants them.
 
-    An item is `transform` of {`image_x`, `label_x`, `image_y`}, arrays (1, Z, Y, X): images float32 in the range that the
-    volumes were scaled to, labels in their own integer type. Items are random: the index only counts them. MONAI's
+    An item is `transform` of {`image_x`, `label_x`, `image_y`}, arrays (1, Z, Y, X): images float32 in the range that
+    the volumes were scaled to, labels in their own integer type. Items are random: the index only counts them. MONAI's
     DataLoader gives every worker its own stream, derived from torch's seed.
 
     Args:
@@ -184,7 +202,8 @@ class PatchPairs(Randomizable, Dataset):
             "label_x": x["label"][None].copy(),
             "image_y": torch.as_tensor(y["image"][None].astype(np.float32)),
         }
-        return self.transform(pair) if self.transform else pair
+        # Not `if self.transform`: the truth of a Compose is its length, and asking for that seeds all its parts anew.
+        return pair if self.transform is None else self.transform(pair)
 
 
 def _fitted(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:

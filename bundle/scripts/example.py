@@ -194,20 +194,20 @@ def _render_fluorescence(rng: np.random.Generator, label: np.ndarray) -> np.ndar
 
 
 def _stain(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
-    """Each nucleus has its own brightness; about a third are hollow, with the stain gathered at the rim."""
+    """Each nucleus has its own brightness; about half are hollow, with the stain gathered at the rim."""
     count = int(label.max()) + 1
-    brightness = np.exp(rng.uniform(np.log(0.3), np.log(1.2), count))
-    hollow = np.where(rng.random(count) < 0.35, rng.uniform(0.55, 0.75, count), 0.0)
+    brightness = np.exp(rng.uniform(np.log(0.45), np.log(1.2), count))
+    hollow = np.where(rng.random(count) < 0.5, rng.uniform(0.6, 0.85, count), 0.0)
     core = 1 - np.exp(-((_depth(label) / 3.5) ** 2))
     texture = np.clip(1 + 0.15 * _smooth_noise(rng, label.shape, 1.8), 0.3, None)
     return np.where(label > 0, brightness[label] * (1 - hollow[label] * core) * texture, 0).astype(np.float32)
 
 
 def _haze(rng: np.random.Generator, stain: np.ndarray) -> np.ndarray:
-    """Light from out of focus: the nuclei's own, and patches of glow between 0 and about the tone of a nucleus."""
+    """Light from out of focus: the nuclei's own, and patches of glow up to about half the tone of a nucleus."""
     own = ndi.gaussian_filter(stain, (5, 7, 7))
     glow = np.clip(_smooth_noise(rng, stain.shape, 18.0) - 0.3, 0, None)
-    return 0.5 * own + 0.3 * glow
+    return 0.3 * own + 0.15 * glow
 
 
 def _clutter(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:

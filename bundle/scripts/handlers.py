@@ -39,7 +39,7 @@ class LossTable:
 
     def __init__(self, path: str, interval: int = 10) -> None:
         self.path, self.interval = Path(path), interval
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
         self.sums: dict[str, list[float]] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -47,18 +47,21 @@ class LossTable:
         engine.add_event_handler(Events.STARTED, self._read)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._write)
+        engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _read(self, engine: Engine) -> None:
         if engine.state.iteration and self.path.exists():
             with open(self.path, newline="") as file:
-                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if row["iteration"] <= engine.state.iteration]
+                rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if float(row["iteration"]) <= engine.state.iteration]
 
     def _collect(self, engine: Engine) -> None:
         for name, value in engine.state.output.items():
             self.sums.setdefault(name, []).append(float(value))
 
     def _write(self, engine: Engine) -> None:
+        if not self.sums:
+            return
         means = {name: float(np.mean(values)) for name, values in self.sums.items()}
         self.rows.append({"iteration": engine.state.iteration, **means})
         self.sums.clear()
@@ -74,7 +77,9 @@ class TermProgressBar:
         terms: losses shown beside "loss".
     """
 
-    def __init__(self, description: str = "training", terms: Sequence[str] = ("cycle_y", "segmentation_x", "structure")) -> None:
+    def __init__(
+        self, description: str = "training", terms: Sequence[str] = ("cycle_y", "segmentation_x", "structure")
+    ) -> None:
         self.description, self.terms = description, ("loss", *terms)
 
     def attach(self, engine: Engine) -> None:
@@ -86,7 +91,11 @@ class TermProgressBar:
     def _open(self, engine: Engine) -> None:
         total = engine.state.max_epochs * engine.state.epoch_length
         self.bar = tqdm(
-            total=total, initial=engine.state.iteration, desc=self.description, mininterval=1.0, disable=engine.state.rank != 0
+            total=total,
+            initial=engine.state.iteration,
+            desc=self.description,
+            mininterval=1.0,
+            disable=engine.state.rank != 0,
         )
 
     def _move(self, engine: Engine) -> None:
@@ -115,8 +124,10 @@ class CyclePanels:
 
     def __call__(self, engine: Engine) -> None:
         """Write the panels of the current iteration."""
+        if self.writer is None:
+            return
         cycles = (("x", "fake_y", "rec_x", "maps_x"), ("y", "fake_x", "rec_y", "maps_y", "maps_rec_y"))
-        for cycle in (names for names in cycles if self.writer and names[0] in engine.state.panels):
+        for cycle in (names for names in cycles if names[0] in engine.state.panels):
             strip = cycle_panel([self._row(engine.state.panels, cycle)])
             self.writer.add_image(f"cycle_{cycle[0]}", strip, engine.state.iteration)
 
@@ -140,9 +151,9 @@ class CyclePanels:
 class PolarityWatch:
     """Says in words when the generators have swapped bright and dark, or nuclei and background.
 
-    Over `window` iterations of the adversarial stage it averages the Pearson correlation (a) between Y's patches and their
-    translation, (b) between the translation of Y and the foreground map of Y, compared with the same correlation between X
-    and its true foreground. An ordinary-looking loss does not show either.
+    Over `window` iterations of the adversarial stage it averages the Pearson correlation (a) between Y's patches and
+    their translation, (b) between Y and the foreground map of Y, compared with the same correlation between X and the
+    foreground map of X. An ordinary-looking loss does not show either.
 
     Args:
         window: iterations averaged.
@@ -175,17 +186,17 @@ class PolarityWatch:
         if mean["translation"] < -self.threshold:
             self._warn(
                 "translation",
-                f"Y's translated image is inverted: correlation with Y {mean['translation']:.2f} over the last {self.window} "
-                "iterations. Give loss_weights::correlation or loss_weights::identity a weight (1.0), or warm up longer, "
-                "unless nuclei are dark in one of the two modalities.",
+                f"Y's translated image is inverted: correlation with Y {mean['translation']:.2f} over the last "
+                f"{self.window} iterations. Give loss_weights::correlation or loss_weights::identity a weight (1.0), "
+                "or warm up longer, unless nuclei are dark in one of the two modalities.",
                 engine,
             )
         if mean["y"] < -self.threshold and mean["x"] > self.threshold:
             self._warn(
                 "foreground",
                 f"Y's foreground map follows the dark parts of Y (correlation {mean['y']:.2f}), X's the bright parts "
-                f"({mean['x']:.2f}): nuclei and background may be swapped. Warm up longer, and let foreground_share span "
-                "what Y may hold.",
+                f"({mean['x']:.2f}): nuclei and background may be swapped. Warm up longer, and let foreground_share "
+                "span what Y may hold.",
                 engine,
             )
 
@@ -226,7 +237,9 @@ class InstanceScores:
 
     def _score(self, engine: Engine) -> None:
         for item in engine.state.output:
-            truth, prediction = (np.asarray(torch.as_tensor(item[key]).cpu())[0] for key in (self.truth, self.prediction))
+            truth, prediction = (
+                np.asarray(torch.as_tensor(item[key]).cpu())[0] for key in (self.truth, self.prediction)
+            )
             name = getattr(item[self.truth], "meta", {}).get("filename_or_obj", "")
             self.rows.append({"volume": os.path.basename(str(name)), **score_instances(_as_integer(truth), prediction)})
 

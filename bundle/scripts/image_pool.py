@@ -19,7 +19,7 @@ class ImagePool:
     Args:
         capacity: samples kept (the method: 20 x batch size); 0 returns every sample as it came.
 
-    Memory: `capacity` samples in the precision they came in, on the device they came from.
+    Memory: `capacity` samples in the precision they came in, on the device they came from (after a resume: the CPU).
     """
 
     def __init__(self, capacity: int = 40) -> None:
@@ -38,7 +38,7 @@ class ImagePool:
             return sample
         index = int(torch.randint(self.capacity, ()))
         old, self.samples[index] = self.samples[index], sample.clone()
-        return old
+        return old.to(sample)  # a checkpoint brings samples back on the CPU
 
     def state_dict(self) -> dict[str, Any]:
         """Return the samples as a list of tensors, so that a checkpoint loads with `weights_only=True`."""

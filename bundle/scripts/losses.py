@@ -97,8 +97,8 @@ def check_finite(terms: Mapping[str, Tensor], iteration: int) -> None:
         return
     bad = ", ".join(f"{name} = {value.item()}" for name, value in terms.items() if not torch.isfinite(value))
     raise NonFiniteLossError(
-        f"iteration {iteration}: {bad}. Training stops; no network was changed by this iteration and the last checkpoint "
-        "is kept. Lower the learning rate or switch mixed precision off, then go on with --resume."
+        f"iteration {iteration}: {bad}. Training stops before any step on it, and the last checkpoint is kept. "
+        "Lower the learning rate or switch mixed precision off, then go on with --resume."
     )
 
 

@@ -1,7 +1,7 @@
 """The two network families of the method, built from MONAI layers: generator U-Net and patch discriminator.
 
-Both follow the published design (arXiv 2204.03082 and its released code): kernels and strides are anisotropic in the fine
-stages, where serial sections are thicker than the in-plane voxel, and isotropic in the coarse ones.
+Both follow the published design (arXiv 2204.03082 and its released code): kernels and strides are anisotropic in the
+fine stages, where serial sections are thicker than the in-plane voxel, and isotropic in the coarse ones.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ __all__ = ["GroupNorm3d", "NonLocalBlock", "PatchDiscriminator3D", "ResidualSEBl
 
 _LEAKY = ("leakyrelu", {"negative_slope": 0.2, "inplace": True})
 _GROUP = ("group", {"num_groups": 8})
-_Kernel = tuple[int, int, int]
+_Kernel = tuple[int, ...]
 
 
 def _convolution(
     channels: tuple[int, int], kernel: _Kernel, padding_mode: str, stride: _Kernel = (1, 1, 1), **options: Any
 ) -> nn.Conv3d:
     """Convolution that keeps the size (before striding); monai's Convolution cannot pad by replication."""
-    options = {"padding": tuple(k // 2 for k in kernel), "bias": False} | options
-    return nn.Conv3d(*channels, kernel, stride, padding_mode=padding_mode, **options)
+    settings: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding_mode": padding_mode, "bias": False}
+    settings["padding"] = tuple(k // 2 for k in kernel)
+    return nn.Conv3d(*channels, **(settings | options))
 
 
 def _conv_norm_act(
@@ -47,8 +48,9 @@ def _conv_norm_act(
 
 
 class _GroupNormFunction(torch.autograd.Function):
-    """Group norm whose backward pass is a few whole-tensor operations: torch's own is scalar code for channels-last on CPU.
+    """Group norm whose backward pass is a few whole-tensor operations.
 
+    Torch's own is scalar code for channels-last on CPU.
     dx = a dy + b x + c with coefficients of each sample and channel, from the sums of dy and dy x (Wu & He, ECCV 2018).
     """
 
@@ -80,14 +82,14 @@ class _GroupNormFunction(torch.autograd.Function):
 
 
 class GroupNorm3d(nn.GroupNorm):
-    """`nn.GroupNorm` for (B, C, Z, Y, X), parameter for parameter; its backward pass on CPU in channels-last is 3x faster."""
+    """`nn.GroupNorm` for (B, C, Z, Y, X), parameter for parameter; backward on CPU in channels-last is 3x faster."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised tensor, the shape of `input`."""
-        if not torch.jit.is_scripting():
-            if input.device.type == "cpu" and input.dtype == torch.float32 and torch.is_grad_enabled():
-                return _GroupNormFunction.apply(input, self.weight, self.bias, self.num_groups, self.eps)
-        return super().forward(input)
+        own_backward = input.device.type == "cpu" and input.dtype == torch.float32 and torch.is_grad_enabled()
+        if not torch.jit.is_scripting() and own_backward:
+            return _GroupNormFunction.apply(input, self.weight, self.bias, self.num_groups, self.eps)
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def _normalisation(norm: tuple | str, channels: int) -> nn.Module:
@@ -97,15 +99,20 @@ def _normalisation(norm: tuple | str, channels: int) -> nn.Module:
     return layer
 
 
+def _ordered(x: Tensor, channels_last: bool) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x.contiguous()
+
+
+def _enlarge(x: Tensor, like: Tensor) -> Tensor:
+    # Enlarging to the skip's size, not by a factor, is what lets any Z, Y, X pass.
+    return F.interpolate(x, size=like.shape[2:], mode="trilinear", align_corners=True)
+
+
 class ResidualSEBlock(nn.Module):
-    """Two in-plane convolutions and squeeze-excitation (reduction 4), added to the input: (B, C, Z, Y, X), same shape.
+    """Two convolutions and squeeze-excitation (reduction 4), added to the input: (B, C, Z, Y, X), same shape."""
 
-    The kernels are (1, 3, 3) at every stage, as published: depth is crossed by the stage's first convolution alone.
-    """
-
-    def __init__(self, channels: int, padding_mode: str, norm: tuple | str) -> None:
+    def __init__(self, channels: int, kernel: _Kernel, padding_mode: str, norm: tuple | str) -> None:
         super().__init__()
-        kernel = (1, 3, 3)
         self.conv = nn.Sequential(
             _conv_norm_act((channels, channels), kernel, padding_mode, norm),
             _convolution((channels, channels), kernel, padding_mode),
@@ -134,22 +141,26 @@ class NonLocalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` plus attention over all of its voxels, the shape of `x`."""
-        query, key, value = (f(x).flatten(2).transpose(1, 2) for f in (self.query, self.key, self.value))
-        attended = torch.softmax(query @ key.transpose(1, 2), dim=-1) @ value
-        return x + self.out(attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = self.key(x).flatten(2)
+        value = self.value(x).flatten(2).transpose(1, 2)
+        attended = torch.softmax(query @ key, dim=-1) @ value
+        return x + self.out(attended.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
 class SegmentationGenerator(nn.Module):
     """3D residual squeeze-excitation U-Net: one image to its translation and the logits of its segmentation maps.
 
-    (B, 1, Z, Y, X) to (B, out_channels, Z, Y, X) for any Z, Y, X: channel 0 is the translated image before tanh, the others
-    are map logits. Skips are added, not concatenated; with `project_lowest` every decoder stage also receives a 1x1x1
-    projection of the lowest features (the published "plus" form). 3.6 million parameters at the default width.
+    (B, 1, Z, Y, X) to (B, out_channels, Z, Y, X) for any Z, Y, X: channel 0 is the translated image before tanh, the
+    others are map logits. Skips are added, not concatenated; with `project_lowest` every decoder stage also receives a
+    1x1x1 projection of the lowest features (the published "plus" form). 3.6 million parameters at the default width.
 
     Args:
         out_channels: 1 + the channels of the representation.
         filters: width of each stage.
         isotropic_from: the first stage with (3, 3, 3) kernels and stride 2 on all axes; those before keep z.
+        blocks_isotropic_from: the first stage whose residual blocks have (3, 3, 3) kernels. None: no stage, as published;
+            depth is then crossed by the stages' first convolutions alone, which narrow networks do not learn much from.
         in_channels: image channels.
         norm: a MONAI norm name or (name, arguments).
         padding_mode: of the convolutions; "replicate" is published, "zeros" is up to 40 % faster on CPU.
@@ -163,6 +174,7 @@ class SegmentationGenerator(nn.Module):
         out_channels: int = 4,
         filters: Sequence[int] = (32, 64, 96, 128, 160),
         isotropic_from: int = 3,
+        blocks_isotropic_from: int | None = None,
         in_channels: int = 1,
         norm: tuple | str | list = _GROUP,
         padding_mode: str = "replicate",
@@ -173,55 +185,58 @@ class SegmentationGenerator(nn.Module):
         super().__init__()
         norm = tuple(norm) if isinstance(norm, list) else norm
         kernels: list[_Kernel] = [(1, 3, 3) if i < isotropic_from else (3, 3, 3) for i in range(len(filters))]
+        flat_blocks = len(filters) if blocks_isotropic_from is None else blocks_isotropic_from
+        blocks: list[_Kernel] = [(1, 3, 3) if i < flat_blocks else (3, 3, 3) for i in range(len(filters))]
         strides: list[_Kernel] = [(1, 1, 1)]
         strides += [(1, 2, 2) if i < isotropic_from else (2, 2, 2) for i in range(1, len(filters))]
         self.entry = _conv_norm_act((in_channels, filters[0]), (1, 5, 5), padding_mode, norm)
         self.down = nn.ModuleList(
             nn.Sequential(
                 _conv_norm_act((filters[max(0, i - 1)], width), kernels[i], padding_mode, norm, strides[i]),
-                ResidualSEBlock(width, padding_mode, norm),
+                ResidualSEBlock(width, blocks[i], padding_mode, norm),
             )
             for i, width in enumerate(filters)
         )
         self.attention = NonLocalBlock(filters[-1], norm) if non_local else nn.Identity()
         pairs = list(zip(filters[1:], filters[:-1], kernels[1:], strict=True))
         self.up = nn.ModuleList(_conv_norm_act((low, high), k, padding_mode, norm) for low, high, k in pairs)
-        self.merge = nn.ModuleList(ResidualSEBlock(high, padding_mode, norm) for high in filters[:-1])
-        widths = filters[:-1] if project_lowest else ()
-        # The published projections replicate the border by one voxel before enlarging; kept for its checkpoints.
-        self.project = nn.ModuleList(
-            _conv_norm_act((filters[-1], w), (1, 1, 1), padding_mode, norm, padding=1) for w in widths
+        self.merge = nn.ModuleList(
+            ResidualSEBlock(high, k, padding_mode, norm) for high, k in zip(filters[:-1], blocks[:-1], strict=True)
         )
+        self.project_lowest = project_lowest
+        # The published projections replicate the border by one voxel before enlarging; kept for its checkpoints.
+        projections = [_conv_norm_act((filters[-1], w), (1, 1, 1), padding_mode, norm, padding=1) for w in filters[:-1]]
+        self.project = nn.ModuleList(projections if project_lowest else [nn.Identity() for _ in projections])
         self.exit = _convolution((filters[0], out_channels), (1, 5, 5), padding_mode, bias=True)
-        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        self.to(memory_format=self.memory_format)
+        self.channels_last = channels_last
+        self.to(memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return translated image (before tanh) and map logits, (B, out_channels, Z, Y, X)."""
-        x = self.entry(x.contiguous(memory_format=self.memory_format))
-        skips = []
+        x = self.entry(_ordered(x, self.channels_last))
+        skips: list[Tensor] = []
         for stage in self.down:
             x = stage(x)
             skips.append(x)
         x = lowest = self.attention(skips.pop())
-        for level in reversed(range(len(skips))):
-            x = self._enlarge(self.up[level](x), skips[level]) + skips[level]
-            if len(self.project):
-                x = x + self._enlarge(self.project[level](lowest), x)
-            x = self.merge[level](x)
+        for level in range(len(skips) - 1, -1, -1):
+            x = self._decode(level, x, skips[level], lowest)
         return self.exit(x)
 
-    @staticmethod
-    def _enlarge(x: Tensor, like: Tensor) -> Tensor:
-        # Enlarging to the skip's size, not by a factor, is what lets any Z, Y, X pass.
-        return F.interpolate(x, size=like.shape[2:], mode="trilinear", align_corners=True)
+    def _decode(self, level: int, x: Tensor, skip: Tensor, lowest: Tensor) -> Tensor:
+        # TorchScript takes modules by constant index or in a loop alone, hence the loop that picks one level.
+        for i, (up, project, merge) in enumerate(zip(self.up, self.project, self.merge)):  # noqa: B905
+            if i == level:
+                x = _enlarge(up(x), skip) + skip
+                x = merge(x + _enlarge(project(lowest), x) if self.project_lowest else x)
+        return x
 
 
 class PatchDiscriminator3D(nn.Module):
     """Anisotropic 3D PatchGAN: (B, C, Z, Y, X) to a grid of scores (B, 1, Z', Y', X'), 17x129x129 to 9x9x9.
 
-    MONAI's PatchDiscriminator strides all axes alike, which a 17-section patch does not survive. 1.45 million parameters at
-    the default width; instance norm without affine parameters after all convolutions but the last.
+    MONAI's PatchDiscriminator strides all axes alike, which a 17-section patch does not survive. 1.45 million
+    parameters at the default width; instance norm without affine parameters after all convolutions but the last.
 
     Args:
         in_channels: 1 for images, the channels of the representation for maps.
@@ -245,9 +260,8 @@ class PatchDiscriminator3D(nn.Module):
     ) -> None:
         super().__init__()
         if not len(kernels) == len(strides) == len(filters) + 1:
-            raise ValueError(
-                f"{len(filters)} filters need {len(filters) + 1} kernels and strides, got {len(kernels)} and {len(strides)}"
-            )
+            found, needed = f"{len(kernels)} and {len(strides)}", len(filters) + 1
+            raise ValueError(f"{len(filters)} filters need {needed} kernels and strides, got {found}")
         norm = tuple(norm) if isinstance(norm, list) else norm
         widths = [in_channels, *filters]
         layers: list[nn.Module] = [
@@ -256,9 +270,9 @@ class PatchDiscriminator3D(nn.Module):
         ]
         layers.append(_convolution((widths[-1], 1), tuple(kernels[-1]), padding_mode, tuple(strides[-1]), bias=True))
         self.layers = nn.Sequential(*layers)
-        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        self.to(memory_format=self.memory_format)
+        self.channels_last = channels_last
+        self.to(memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores without an activation; least squares compares them with 1 (real) and 0 (generated)."""
-        return self.layers(x.contiguous(memory_format=self.memory_format))
+        return self.layers(_ordered(x, self.channels_last))

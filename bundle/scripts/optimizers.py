@@ -27,7 +27,8 @@ def adamw(
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=tuple(betas))
+    beta_1, beta_2 = betas
+    return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(beta_1, beta_2))
 
 
 def warm_up_cosine(

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.engines import Trainer
+from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from monai.losses import PatchAdversarialLoss
-from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -31,11 +31,12 @@ _SEMI_SUPERVISED = ("structure", "adversarial_s", "adversarial_s_rec")
 class CySGANTrainer(Trainer):
     """Trains two generators and three discriminators; one batch holds `image_x`, `label_x`'s maps and `image_y`.
 
-    A batch is a dictionary of tensors: `image_x`, `image_y` (with input defects) and `recon_x`, `recon_y` (without), each
-    (B, 1, Z, Y, X) in [-1, 1], and `target_x`, (B, M, Z, Y, X), the encoded maps of X. The first `warm_up_iterations` train
-    one network on the source alone (maps and identity translation); both generators then start from it. After that every
-    iteration is the published step: generators on the weighted sum of all terms, then each discriminator.
-    `engine.state.output` names every term; `engine.state.panels` holds the step's volumes for image handlers.
+    A batch is a dictionary of tensors: `image_x`, `image_y` (with input defects) and `recon_x`, `recon_y` (without),
+    each (B, 1, Z, Y, X) in [-1, 1], and `target_x`, (B, M, Z, Y, X), the encoded maps of X. The first
+    `warm_up_iterations` train one network on the source alone (maps and identity translation); both generators then
+    start from it. After that every iteration is the published step: generators on the weighted sum of all terms, then
+    each discriminator. `engine.state.output` names every term; `engine.state.panels` holds the step's volumes for image
+    handlers.
 
     Args:
         device: where the networks are.
@@ -57,7 +58,7 @@ class CySGANTrainer(Trainer):
         **options: passed to `monai.engines.Trainer`.
 
     Raises:
-        NonFiniteLossError: as soon as a term is NaN or infinite; no network is changed by that iteration.
+        NonFiniteLossError: as soon as a term is NaN or infinite, before any step on it.
     """
 
     def __init__(
@@ -92,7 +93,13 @@ class CySGANTrainer(Trainer):
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(
-            device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, event_names=[WARM_UP_COMPLETED], **options
+            device,
+            max_epochs,
+            data_loader,
+            epoch_length=epoch_length,
+            amp=amp,
+            event_names=[WARM_UP_COMPLETED],
+            **options,
         )
         self.inferer = inferer or SimpleInferer()
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
@@ -164,7 +171,9 @@ class CySGANTrainer(Trainer):
             "adversarial_s": lambda: self._fools("discriminator_s", maps_y),
             "adversarial_s_rec": lambda: self._fools("discriminator_s", maps_rec_y),
             "identity": lambda: self._identity(batch),
-            "correlation": lambda: anticorrelation(fake_y, batch["recon_x"]) + anticorrelation(fake_x, batch["recon_y"]),
+            "correlation": lambda: (
+                anticorrelation(fake_y, batch["recon_x"]) + anticorrelation(fake_x, batch["recon_y"])
+            ),
         }
         self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
         self._show(y=batch["image_y"], fake_x=fake_x, rec_y=rec_y, maps_y=maps_y, maps_rec_y=maps_rec_y)
@@ -205,9 +214,7 @@ class CySGANTrainer(Trainer):
     def _weight(self, name: str) -> float:
         return self.loss_weights.get(name, 0.0 if name in ("identity", "correlation") else 1.0)
 
-    def _optimise(
-        self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module]
-    ) -> dict[str, Tensor]:
+    def _optimise(self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module]) -> dict[str, Tensor]:
         """Step the named optimisers and their schedules on the weighted sum of `terms`; return the terms and `loss`."""
         check_finite(terms, self.state.iteration)
         loss = torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
@@ -216,10 +223,13 @@ class CySGANTrainer(Trainer):
         self.loss_scaler.scale(loss).backward()
         for name in optimizers:
             self.loss_scaler.unscale_(self.optimizers[name])
-        for network in limited if self.max_gradient_norm else ():
-            nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
+        if self.max_gradient_norm:
+            for network in limited:
+                nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
         for name in optimizers:
-            self.loss_scaler.step(self.optimizers[name])
+            # A scaler refuses to step a network that no term reaches, as in some ablations.
+            if not self.loss_scaler.is_enabled() or _has_gradient(self.optimizers[name]):
+                self.loss_scaler.step(self.optimizers[name])
             self.schedules[name].step()
         if optimizers == ["warm_up"]:
             self.loss_scaler.update()
@@ -230,6 +240,10 @@ class CySGANTrainer(Trainer):
 
     def _show(self, **volumes: Tensor) -> None:
         self.state.panels.update({name: volume.detach()[0] for name, volume in volumes.items()})
+
+
+def _has_gradient(optimizer: Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
 
 
 def _bare(network: nn.Module) -> nn.Module:

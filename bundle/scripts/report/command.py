@@ -19,6 +19,7 @@ from scripts.errors import InputError
 from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
+from scripts.volume_io import read_volume
 
 __all__ = ["report"]
 
@@ -56,8 +57,6 @@ def report(
     Raises:
         InputError: if a file is missing, does not fit the others or cannot be written.
     """
-    from scripts.volume_io import read_volume  # here, so that `--help` does not wait for the readers
-
     with ExitStack() as files:
         volume, found = read_volume(image, image_dataset)
         draw_report(

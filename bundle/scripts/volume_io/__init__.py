@@ -5,9 +5,13 @@ is named `file.h5::dataset`; the dataset may be left out where the file holds on
 `scripts.errors.InputError`.
 """
 
-from scripts.volume_io.adapter import VolumeReader, VolumeWriter
+from typing import TYPE_CHECKING, Any
+
 from scripts.volume_io.files import read_maps, read_volume, write_volume
 from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
+
+if TYPE_CHECKING:
+    from scripts.volume_io.adapter import VolumeReader, VolumeWriter
 
 __all__ = [
     "VolumeReader",
@@ -19,3 +23,12 @@ __all__ = [
     "split_dataset",
     "write_volume",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The adapter imports MONAI, which takes seconds that command lines working on files alone need not wait.
+    if name not in ("VolumeReader", "VolumeWriter"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from scripts.volume_io import adapter
+
+    return getattr(adapter, name)

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.errors import InputError
+from scripts.volume_io import check_writable, read_maps, read_volume, write_volume
 from scripts.watershed.decode import STAGES, bcd_watershed
 
 __all__ = ["main"]
@@ -33,8 +34,6 @@ def main(pred: str, out: str, dataset: str | None = None, seeds: str | None = No
     Raises:
         InputError: when a file or a flag does not fit.
     """
-    from scripts.volume_io import check_writable, read_maps, read_volume, write_volume  # slow: it brings MONAI
-
     _check_flags(options)
     check_writable(out)
     with tqdm(total=len(STAGES) + 2, desc="read") as bar:

@@ -1,0 +1,150 @@
+"""Before any work: are the inputs there, can the outputs be written; and bad input told in one message."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from monai.data.utils import create_file_basename
+from torch import nn
+
+from scripts.checkpoint import list_checkpoints, load_weights
+from scripts.dataset import volume_items
+from scripts.errors import InputError
+from scripts.validation import check_image, check_label, check_same_shape
+from scripts.volume_io import check_writable, read_volume
+
+__all__ = ["check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
+
+Volumes = str | Sequence[str]
+
+# By name: MONAI Label imports `scripts` anew, so that one class may be there twice.
+_EXPECTED = ("InputError", "NonFiniteLossError")
+
+
+def plain_errors() -> None:
+    """Let a command that bad input stops end with the message alone, not with MONAI's chain of tracebacks.
+
+    Only what nobody catches is affected: a program that calls the bundle gets the exceptions as they are.
+    """
+    sys.excepthook = _tell
+
+
+def expected_error(error: BaseException | None) -> BaseException | None:
+    """Return the error of ours that `error` is or was caused by, None where it is another's."""
+    while error is not None and type(error).__name__ not in _EXPECTED:
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def check_training(
+    image_x: Volumes,
+    label_x: Volumes,
+    image_y: Volumes,
+    output_dir: str,
+    model_path: str,
+    label_y: Volumes | None = None,
+    resume: bool = False,
+) -> None:
+    """See that a training can start. The volumes are looked up, not read; nothing is created.
+
+    Args:
+        image_x: files of the source, a pattern or a list.
+        label_x: their labels.
+        image_y: files of the target.
+        output_dir: folder of the checkpoints and logs.
+        model_path: file of the weights.
+        label_y: labels of the target, for validation.
+        resume: whether `output_dir` is to hold a checkpoint.
+
+    Raises:
+        InputError: a file is missing, labels and images differ in number, an output cannot be written, or there is
+            nothing to resume from.
+    """
+    volume_items(image_x, label_x)
+    volume_items(image_y, label_y)
+    check_folder(output_dir)
+    check_folder(Path(model_path).parent)
+    if Path(model_path).is_dir():
+        raise InputError(f"{model_path} is a folder; model_path needs the name of a file, such as model.pt.")
+    if resume and not list_checkpoints(output_dir):
+        raise InputError(f"{output_dir}: found no checkpoint to resume from. Start without --resume.")
+
+
+def check_inference(
+    image: Volumes,
+    output_dir: str,
+    output_ext: str = ".tif",
+    label: Volumes | None = None,
+    network: nn.Module | None = None,
+    model_path: str = "",
+) -> None:
+    """See that every volume can be segmented and every result be written, so that none of several fails half-way.
+
+    The volumes are read for this, one at a time, and dropped again.
+
+    Args:
+        image: files, a pattern or a list.
+        output_dir: folder of the results.
+        output_ext: extension of the instances.
+        label: labels to score against, in the order of the images.
+        network: given the weights of `model_path`, to see that they fit.
+        model_path: file of the weights.
+
+    Raises:
+        InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written, or
+            two volumes would give outputs of the same name.
+    """
+    items = volume_items(image, label)
+    check_folder(output_dir)
+    check_writable(Path(output_dir) / f"instances.{output_ext.lstrip('.')}")
+    _refuse_same_names([item["image"] for item in items], output_dir)
+    if network is not None:
+        load_weights(network, model_path)
+    for item in items:
+        _check_item(item)
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """See that files can be written to a folder, which need not be there; nothing is created.
+
+    Raises:
+        InputError: there is a file in its place, or no permission.
+    """
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{folder} cannot be written to: {there} is a file, not a folder. Choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written to: no permission for {there}. Choose another folder.")
+
+
+def _refuse_same_names(images: Sequence[str], output_dir: str) -> None:
+    names = [create_file_basename("", image, output_dir, makedirs=False) for image in images]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        both = ", ".join(image for image, other in zip(images, names, strict=True) if other == name)
+        raise InputError(
+            f"{both}: all would be written to {name}_…; expected names that differ before the extension. "
+            "Segment them one by one, each with an output_dir of its own."
+        )
+
+
+def _check_item(item: dict[str, str]) -> None:
+    image = read_volume(item["image"])[0]
+    check_image(image, item["image"])
+    if "label" in item:
+        label = read_volume(item["label"])[0]
+        check_label(label, item["label"])
+        check_same_shape(image.shape, label.shape, item["image"], item["label"])
+
+
+def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if (expected := expected_error(error)) is not None:
+        print(f"error: {expected}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)

@@ -1,0 +1,177 @@
+"""The configs as text and as objects: overlays name what exists, shared blocks agree, targets resolve, MONAI's ids."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.properties import InferProperties, TrainProperties
+from monai.utils import BundleProperty, BundlePropertyConfig
+from monai.utils.module import locate
+from torch import nn
+
+from scripts.trainer import CySGANTrainer
+
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+SHARED = ["representation", "decoder", "network_def", "window", "overlap", "window_padding", "device"]
+SHARED += ["intensity_percentiles", "bundle_root", "dataset_dir"]
+# what an overlay adds on purpose; every other key of it is one of its base's
+OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
+    "demo": (["train", "inference"], set()),
+    "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
+    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
+}
+BASES = ("train", "inference")
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+
+
+def nodes(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary within a config."""
+    if isinstance(config, dict):
+        yield config
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from nodes(value)
+
+
+def has(config: Any, key: str) -> bool:
+    """Whether a config has an id such as `train::trainer::amp`."""
+    for part in key.lstrip("+").split("::"):
+        if not isinstance(config, dict) or part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+def test_every_overlay_is_known_here() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*OVERLAYS, *BASES}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_changes_only_what_its_base_has(name: str) -> None:
+    bases, added = OVERLAYS[name]
+    unknown = {key for key in load(name) if not any(has(load(base), key) for base in bases)}
+    assert unknown == added
+
+
+@pytest.mark.parametrize(("base", "overlay"), [(base, name) for name in OVERLAYS for base in OVERLAYS[name][0]])
+def test_an_overlay_merges_with_each_of_its_bases(base: str, overlay: str) -> None:
+    merged = ConfigParser.load_config_files([str(CONFIGS / f"{name}.yaml") for name in (base, overlay)])
+    assert all(has(merged, key) for key in load(overlay))
+
+
+@pytest.mark.parametrize("key", SHARED)
+def test_what_training_and_inference_share_is_the_same(key: str) -> None:
+    assert load("train")[key] == load("inference")[key]
+
+
+def test_inference_in_validation_is_that_of_the_inference_config() -> None:
+    validation, inference = load("train")["validate"]["inferer"], load("inference")["inferer"]
+    assert {**inference, **validation, "progress": True} == {**validation, **inference, "progress": True}
+
+
+@pytest.mark.parametrize("name", [*BASES, *OVERLAYS])
+def test_every_target_of_ours_is_there(name: str) -> None:
+    targets = {node["_target_"] for node in nodes(load(name)) if str(node.get("_target_")).startswith("scripts.")}
+    assert [target for target in targets if locate(target) is None] == []
+
+
+@pytest.mark.parametrize("name", [*BASES, *OVERLAYS])
+def test_every_reference_leads_to_an_id(name: str) -> None:
+    files = [str(CONFIGS / f"{base}.yaml") for base in (*OVERLAYS.get(name, ([],))[0][:1], name)]
+    parser = ConfigParser()
+    parser.read_config(files)
+    parser.parse()
+    resolver = parser.ref_resolver
+    lost = {
+        ref
+        for item in resolver.items.values()
+        for ref in resolver.find_refs_in_config(item.get_config(), item.get_id())
+    }
+    assert sorted(ref for ref in lost if ref not in resolver.items) == []
+
+
+@pytest.mark.parametrize(("name", "properties"), [("train", TrainProperties), ("inference", InferProperties)])
+def test_the_ids_that_monai_requires_are_there(name: str, properties: dict[str, Any]) -> None:
+    required = [p[BundlePropertyConfig.ID] for p in properties.values() if p[BundleProperty.REQUIRED]]
+    assert len(required) >= 6
+    assert [key for key in required if not has(load(name), key)] == []
+
+
+def test_handlers_that_others_add_to_are_lists_of_definitions() -> None:
+    """MONAI Label and --tracking look for `_target_` in each."""
+    train = load("train")
+    assert all(isinstance(handler, dict) for handler in train["train"]["handlers"] + train["validate"]["handlers"])
+    assert all(isinstance(handler, dict) for handler in load("inference")["handlers"])
+
+
+def test_every_named_handler_is_attached() -> None:
+    train = load("train")["train"]
+    parts = {"preprocessing", "dataset", "target_dataset", "patches", "dataloader", "inferer"}
+    parts |= {"own_handlers", "handlers", "trainer"}
+    assert sorted(train["own_handlers"]) == sorted(f"@train#{name}" for name in train if name not in parts)
+
+
+def test_loss_terms_are_those_of_the_trainer() -> None:
+    weights = load("train")["loss_weights"]
+    assert {name: weight for name, weight in weights.items() if weight != 1} == {"identity": 0, "correlation": 0}
+    assert len(weights) == 9 + 2
+
+
+def check(workflow_type: str, name: str, tiny: Path, **overrides: Any) -> tuple[ConfigWorkflow, list[str] | None]:
+    files = [str(CONFIGS / f"{name}.yaml"), str(tiny)]
+    workflow = ConfigWorkflow(config_file=files, workflow_type=workflow_type, logging_file=False, **overrides)
+    workflow.initialize()
+    return workflow, workflow.check_properties()
+
+
+@pytest.fixture
+def paths(monkeypatch: pytest.MonkeyPatch, volumes: Path, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Overrides that name files of the example volumes."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def given(**names: str) -> dict[str, str]:
+        files = {key: str(volumes / name) for key, name in names.items()}
+        return {**files, "bundle_root": str(CONFIGS.parent), "output_dir": str(tmp_path / "out")}
+
+    return given
+
+
+def test_properties_of_the_training_workflow(paths: Callable[..., dict[str, str]], tiny: Path, tmp_path: Path) -> None:
+    files = paths(image_x="imageX_0.tif", label_x="labelX_0.tif", image_y="imageY.tif")
+    workflow, wrong = check("train", "train", tiny, **files, model_path=str(tmp_path / "model.pt"))
+    assert wrong == []
+    trainer = workflow.trainer
+    assert isinstance(trainer, CySGANTrainer)
+    assert workflow.max_epochs == 2
+    assert workflow.train_dataset[0]["image"].dtype == torch.float16
+    generators = trainer.networks["generator_xy"], trainer.networks["generator_yx"]
+    same = [torch.equal(a, b) for a, b in zip(*(g.parameters() for g in generators), strict=True)]
+    assert all(same)
+    assert generators[0] is not generators[1]
+    assert {name: optimizer.defaults["lr"] for name, optimizer in trainer.optimizers.items()} == dict.fromkeys(
+        ["warm_up", *trainer.networks], 0.002
+    )
+
+
+def test_properties_of_the_inference_workflow(paths: Callable[..., dict[str, str]], tiny: Path) -> None:
+    workflow, wrong = check("infer", "inference", tiny, **paths(image="imageY.tif"))
+    assert wrong == []
+    assert isinstance(workflow.network_def, nn.Module)
+    assert len(workflow.dataset) == 1
+
+
+def test_the_published_setting_is_the_default() -> None:
+    train, inference = load("train"), load("inference")
+    assert (train["patch_size"], train["batch_size"], train["max_iterations"]) == ([17, 129, 129], 2, 100000)
+    assert (train["learning_rate"], train["learning_rate_warm_up"]) == (2e-3, 1000)
+    assert (inference["window"], inference["overlap"]) == ([33, 257, 257], 0.5)

@@ -1,0 +1,241 @@
+"""Handlers on a two-line engine: what they write, when, and what they say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from scripts.handlers import (
+    CyclePanels,
+    InstanceScores,
+    LossTable,
+    PolarityWatch,
+    TermProgressBar,
+    correlation,
+    write_table,
+    write_text,
+)
+from scripts.representation import Contour, Foreground, Representation, SignedDistance
+
+
+def engine_of(outputs: Sequence[Any], rank: int = 0, panels: dict[str, Any] | None = None, start: int = 0) -> Any:
+    """An engine whose n-th iteration, counted from 1, has the n-th output; `run` starts after iteration `start`."""
+    engine: Any = Engine(lambda engine, batch: outputs[engine.state.iteration - 1])
+    engine.state.rank, engine.state.panels = rank, panels or {}
+    engine.state.epoch_length, engine.state.max_epochs = len(outputs), 1
+    engine.state.iteration, engine.state.epoch = start, 0
+    engine.go = lambda: engine.run(range(len(outputs)), max_epochs=1, epoch_length=len(outputs))
+    return engine
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+STAGES = [{"loss": 1.0}, {"loss": 3.0}, {"loss": 5.0, "cycle_x": torch.tensor(1.0)}, {"loss": 7.0, "cycle_x": 2.0}]
+
+
+def test_the_loss_table_has_means_and_leaves_out_what_a_stage_lacks(tmp_path: Path) -> None:
+    engine = engine_of([*STAGES, {"loss": 9.0, "cycle_x": 4.0}])
+    LossTable(str(tmp_path / "new" / "losses.csv"), interval=2).attach(engine)
+    engine.go()
+    assert rows_of(tmp_path / "new" / "losses.csv") == [
+        {"iteration": "2", "loss": "2.0", "cycle_x": ""},
+        {"iteration": "4", "loss": "6.0", "cycle_x": "1.5"},
+        {"iteration": "5", "loss": "9.0", "cycle_x": "4.0"},  # what is left at the end
+    ]
+
+
+def test_a_resumed_loss_table_goes_on_from_the_iteration_of_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    write_table(path, [{"iteration": 1, "loss": 10.0}, {"iteration": 2, "loss": 20.0}, {"iteration": 3, "loss": 30.0}])
+    engine = engine_of(STAGES, start=2)
+    LossTable(str(path), interval=1).attach(engine)
+    engine.go()
+    assert [(row["iteration"], row["loss"]) for row in rows_of(path)] == [
+        ("1", "10.0"),
+        ("2", "20.0"),
+        ("3", "5.0"),
+        ("4", "7.0"),
+    ]
+
+
+def test_a_training_from_the_start_replaces_the_loss_table_and_rank_1_writes_none(tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    write_table(path, [{"iteration": 1, "loss": 10.0}])
+    for rank, expected in ((1, ["1"]), (0, ["2", "4"])):
+        engine = engine_of(STAGES, rank)
+        LossTable(str(path), interval=2).attach(engine)
+        engine.go()
+        assert [row["iteration"] for row in rows_of(path)] == expected
+
+
+def test_the_bar_shows_iterations_and_losses(capfd: pytest.CaptureFixture[str]) -> None:
+    engine = engine_of(STAGES, start=1)
+    bar = TermProgressBar("training", terms=("cycle_x",))
+    bar.attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda _: capfd.readouterr())
+    engine.go()
+    assert (bar.bar.initial, bar.bar.n, bar.bar.total) == (1, 4, 4)
+    last = capfd.readouterr().err.split("\r")[-1]
+    assert "training: 100%" in last
+    assert "loss=7.000, cycle_x=2.000" in last
+
+
+def test_the_bar_of_another_rank_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    engine = engine_of(STAGES, rank=1)
+    TermProgressBar().attach(engine)
+    engine.go()
+    assert capfd.readouterr().err == ""
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+def panels(**signs: int) -> dict[str, torch.Tensor]:
+    """Images and maps of one step that follow one pattern, or where `signs` is -1, its inverse."""
+    torch.manual_seed(0)
+    pattern = torch.rand(1, 4, 16, 16) * 2 - 1
+    names = ("x", "fake_y", "rec_x", "y", "fake_x", "rec_y")
+    result = {name: signs.get(name, 1) * pattern for name in names}
+    for name in ("maps_x", "maps_y", "maps_rec_y"):
+        result[name] = ((signs.get(name, 1) * pattern + 1) / 2).repeat(3, 1, 1, 1)
+    return result
+
+
+def test_panels_are_written_to_tensorboard_every_interval(tmp_path: Path) -> None:
+    engine = engine_of([0.0] * 5, panels=panels())
+    CyclePanels(str(tmp_path), Representation([Foreground(), Contour(), SignedDistance()]), interval=2).attach(engine)
+    engine.go()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert sorted(events.Tags()["images"]) == ["cycle_x", "cycle_y"]
+    assert [image.step for image in events.Images("cycle_x")] == [2, 4]
+    # three images and three maps of X; three images and twice three maps of Y
+    width_x, width_y = (events.Images(f"cycle_{domain}")[0].width for domain in "xy")
+    assert width_y / width_x == pytest.approx(9 / 6, rel=0.02)
+
+
+def test_panels_of_the_warm_up_show_what_there_is_and_rank_1_writes_none(tmp_path: Path) -> None:
+    warm_up = {name: volume for name, volume in panels().items() if name in ("x", "rec_x", "maps_x")}
+    for rank in (0, 1):
+        engine = engine_of([0.0], rank, panels=warm_up)
+        representation = Representation([Foreground(), Contour(), SignedDistance()])
+        CyclePanels(str(tmp_path / str(rank)), representation, interval=1).attach(engine)
+        engine.go()
+    assert EventAccumulator(str(tmp_path / "0")).Reload().Tags()["images"] == ["cycle_x"]
+    assert not (tmp_path / "1").exists()
+
+
+# ---- polarity --------------------------------------------------------------------------------------------------------
+def warnings_of(panels: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture, **options: Any) -> list[str]:
+    engine = engine_of([0.0] * 12, panels=panels, rank=options.pop("rank", 0))
+    PolarityWatch(window=4, **options).attach(engine)
+    with caplog.at_level(logging.WARNING):
+        engine.go()
+    return caplog.messages
+
+
+def test_healthy_generators_are_not_commented_on(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(panels(), caplog) == []
+
+
+def test_an_inverted_translation_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    [message] = warnings_of(panels(fake_x=-1), caplog)
+    assert message.startswith("iteration 4: Y's translated image is inverted: correlation with Y -1.00 over the last 4")
+
+
+def test_a_swapped_foreground_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    [message] = warnings_of(panels(maps_y=-1), caplog)
+    assert "Y's foreground map follows the dark parts of Y (correlation -1.00), X's the bright parts (1.00)" in message
+    assert "nuclei and background may be swapped" in message
+
+
+def test_dark_nuclei_in_both_domains_are_healthy(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(panels(maps_x=-1, maps_y=-1), caplog) == []
+
+
+@pytest.mark.parametrize("case", ["short", "warm-up", "constant", "rank 1"])
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_no_verdict_without_a_full_window_of_the_adversarial_stage(case: str, caplog: pytest.LogCaptureFixture) -> None:
+    shown = panels(fake_x=-1)
+    if case == "constant":
+        shown["fake_x"] = torch.zeros_like(shown["fake_x"])
+    if case == "warm-up":
+        shown = {"x": shown["x"], "rec_x": shown["rec_x"], "maps_x": shown["maps_x"]}
+    engine = engine_of([0.0] * (3 if case == "short" else 12), int(case == "rank 1"), shown)
+    PolarityWatch(window=4).attach(engine)
+    engine.go()
+    assert caplog.messages == []
+
+
+def test_correlation_is_that_of_pearson() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 3, 4, 5))
+    expected = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    assert correlation(torch.as_tensor(a), torch.as_tensor(b)) == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(correlation(torch.zeros(3), torch.arange(3.0)))
+
+
+# ---- scores ----------------------------------------------------------------------------------------------------------
+def scored(balls: np.ndarray, found: np.ndarray, name: str) -> dict[str, Any]:
+    truth = MetaTensor(torch.as_tensor(balls.astype(np.int32))[None], meta={"filename_or_obj": f"folder/{name}"})
+    return {"label": truth, "instances": torch.as_tensor(found.astype(np.int32))[None]}
+
+
+def test_scores_of_every_volume_and_their_mean_are_written(tmp_path: Path, balls: np.ndarray) -> None:
+    missed = np.where(balls > 2, 0, balls)
+    engine = engine_of([[scored(balls, balls, "a.tif")], [scored(balls, missed, "b.tif")]])
+    InstanceScores(output_dir=str(tmp_path / "out"), prefix="y_").attach(engine)
+    engine.go()
+    metrics = engine.state.metrics
+    assert set(metrics) == {"y_f1_50", "y_ap50", "y_ap75", "y_dice"}
+    assert metrics["y_ap50"] == pytest.approx((1 + 2 / 4) / 2)
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (stored["ap50"], stored["found"], stored["present"]) == (metrics["y_ap50"], 3, 4)
+    assert [volume["volume"] for volume in stored["volumes"]] == ["a.tif", "b.tif"]
+    table = rows_of(tmp_path / "out" / "metrics.csv")
+    assert [(row["volume"], float(row["ap50"]), row["found"]) for row in table] == [
+        ("a.tif", 1, "4"),
+        ("b.tif", 0.5, "2"),
+    ]
+
+
+def test_scores_are_those_of_the_last_epoch_and_rank_1_writes_none(tmp_path: Path, balls: np.ndarray) -> None:
+    epochs = [[scored(balls, 0 * balls, "a.tif")], [scored(balls, balls, "a.tif")]]
+    engine = engine_of(epochs, rank=1)
+    InstanceScores(output_dir=str(tmp_path / "out"), names=("ap50",)).attach(engine)
+    engine.state.epoch_length, engine.state.max_epochs = 1, 2
+    engine.run([0])
+    assert engine.state.metrics == {"ap50": 1.0}
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_were_loaded_as_floats_are_scored_too(balls: np.ndarray) -> None:
+    item = {"label": torch.as_tensor(balls.astype(np.float32))[None], "instances": torch.as_tensor(balls[None] * 1.0)}
+    item["instances"] = item["instances"].to(torch.int32)
+    engine = engine_of([[item]])
+    InstanceScores().attach(engine)
+    engine.go()
+    assert engine.state.metrics["f1_50"] == 1.0
+
+
+def test_files_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "a.json", "old")
+    write_table(tmp_path / "a.csv", [{"n": 1}])
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    for write, name, content in ((write_text, "a.json", "new"), (write_table, "a.csv", [{"n": 2}])):
+        with pytest.raises(OSError, match="killed"):
+            write(tmp_path / name, content)
+    assert (tmp_path / "a.json").read_text() == "old"
+    assert rows_of(tmp_path / "a.csv") == [{"n": "1"}]

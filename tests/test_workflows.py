@@ -1,0 +1,265 @@
+"""The commands that a user types, on small volumes: training, resuming, inference, evaluation, decoding again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from scripts.metrics import match_instances
+from scripts.volume_io import read_maps, read_volume
+from scripts.watershed.__main__ import main as watershed
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
+VOXEL_SIZE = (2.0, 1.0, 0.5)
+# The maps are functions of the grey value: image, foreground, contour and distance, all known beforehand.
+POINTWISE = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 4, "kernel_size": 1}
+Run = Callable[..., Any]
+
+
+def bundle_command(launcher: list[str], run_id: str, configs: list[Path], cwd: Path, **overrides: object) -> str:
+    """Run a command as a user does, from another folder; return all that it printed."""
+    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", run_id]
+    command += ["--config_file", str([str(path) for path in configs])]
+    for key, value in overrides.items():
+        command += [f"--{key}", str(value)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    ended = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    return ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle in a folder of its own, nothing of the checkout around it."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "cysgan"
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__", "models", "outputs", "eval", "data"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(
+    copied: Path, volumes: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, list[str]]:
+    """Training by the command: two volumes of X by patterns, two of Y as a list, Y's labels given."""
+    foreign = tmp_path_factory.mktemp("foreign")
+    out = tmp_path_factory.mktemp("training") / "out"
+    said = bundle_command(
+        [],
+        "training",
+        [copied / "configs" / "train.yaml", tiny],
+        foreign,
+        bundle_root=copied,
+        output_dir=out,
+        image_x=volumes / "imageX_*.tif",
+        label_x=volumes / "labelX_*.tif",
+        image_y=[f"{volumes / 'volumeY.h5'}::grey/raw", str(volumes / "stackY.nii.gz")],
+        label_y=[str(volumes / "labelY.tif")] * 2,
+    )
+    return out, said, [path.name for path in foreign.iterdir()]
+
+
+def test_training_writes_checkpoints_weights_and_losses(trained: tuple[Path, str, list[str]], copied: Path) -> None:
+    out, said, left = trained
+    assert sorted(path.name for path in out.glob("*.pt")) == [
+        "checkpoint_0000002.pt",
+        "checkpoint_0000004.pt",
+        "source_only.pt",
+    ]
+    content = torch.load(out / "checkpoint_0000004.pt", weights_only=True)
+    networks = {name.partition("/")[2] for name in content if name.startswith("network/")}
+    assert networks == {"generator_xy", "generator_yx", "discriminator_x", "discriminator_y", "discriminator_s"}
+    weights = torch.load(copied / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(weights[name], value) for name, value in content["averaged_generator_yx"].items())
+    with open(out / "losses.csv", newline="") as file:
+        [row] = csv.DictReader(file)
+    terms = "adversarial_x adversarial_y cycle_x cycle_y segmentation_x segmentation_rec_x structure adversarial_s"
+    assert {*terms.split(), "adversarial_s_rec", "discriminator_s", "identity_x", "loss"} <= {*row}
+    assert row["iteration"] == "4"
+    assert any(path.name.startswith("events.out.tfevents") for path in out.iterdir())
+    assert left == []  # nothing in the working directory
+    assert "training: 100%" in said
+
+
+def test_validation_on_y_is_logged_and_marked(trained: tuple[Path, str, list[str]]) -> None:
+    lines = trained[1].splitlines()
+    metrics = [line.partition("Metrics -- ")[2] for line in lines if "Metrics -- " in line]
+    assert [line.split("ap50:")[0] for line in metrics] == ["x_", "y_with_labels_"] * 2
+
+
+def test_the_copied_bundle_evaluates_by_the_command(
+    trained: tuple[Path, str, list[str]], copied: Path, volumes: Path, tiny: Path, tmp_path: Path
+) -> None:
+    configs = [copied / "configs" / "inference.yaml", copied / "configs" / "evaluate.yaml", tiny]
+    said = bundle_command(
+        [],
+        "evaluating",
+        configs,
+        tmp_path,
+        bundle_root=copied,
+        output_dir=tmp_path / "out",
+        image=[f"{volumes / 'volumeY.h5'}::grey/raw", str(volumes / "stackY.nii.gz")],
+        label=[str(volumes / "labelY.tif")] * 2,
+    )
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [
+        "metrics.csv",
+        "metrics.json",
+        "raw_instances.tif",
+        "raw_maps.h5",
+        "stackY_instances.tif",
+        "stackY_maps.h5",
+    ]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["present"] == 12
+    assert len(metrics["volumes"]) == 2
+    assert {"ap50", "ap75", "f1_50", "found", "dice"} <= {*metrics}
+    assert "maps: 100%" in said
+    # the file's type and format make no difference
+    first, second = (read_maps(tmp_path / "out" / f"{name}_maps.h5")[0] for name in ("raw", "stackY"))
+    assert np.array_equal(first, second)
+
+
+# ---- inference in this process, with maps that are known -------------------------------------------------------------
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    network = nn.Conv3d(1, 4, 1)
+    network.weight.data = torch.tensor([1.0, 20.0, -20.0, 3.0]).view(4, 1, 1, 1, 1)
+    network.bias.data = torch.tensor([0.0, 0.0, -10.0, 0.0])
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+@pytest.mark.parametrize(
+    ("image", "stem", "extension"),
+    [("imageY.tif", "imageY", ".tif"), ("volumeY.h5", "volumeY", ".nii.gz"), ("stackY.nii.gz", "stackY", ".h5")],
+)
+def test_inference_writes_maps_and_instances_with_the_voxel_size(
+    image: str, stem: str, extension: str, run_here: Run, volumes: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    files = {"image": volumes / image, "model_path": model, "output_dir": out, "output_ext": extension}
+    run_here("inference", "inference", network_def=POINTWISE, **files)
+    with h5py.File(out / f"{stem}_maps.h5") as file:
+        assert list(file) == ["main"]
+        assert (file["main"].shape, file["main"].dtype) == ((4, 32, 64, 64), np.uint8)
+        assert file["main"].attrs["element_size_um"].tolist() == list(VOXEL_SIZE)
+        translated, foreground, contour, distance = file["main"][()]
+    grey, truth = read_volume(volumes / image)[0], read_volume(volumes / "labelY.tif")[0]
+    low, high = np.percentile(grey, [0.5, 99.5])
+    unit = np.clip((grey - low) / (high - low), 0, 1)
+    assert np.abs(translated / 255 - (np.tanh(2 * unit - 1) + 1) / 2).max() < 2 / 255
+    assert foreground[truth > 0].min() > 250 > 5 > foreground[truth == 0].max()
+    assert contour[truth > 0].max() == 0
+    assert distance[truth > 0].min() > 191  # beyond 0.5
+    instances, voxel_size = read_volume(out / f"{stem}_instances{extension}")
+    assert voxel_size == pytest.approx(VOXEL_SIZE)
+    assert match_instances(truth, instances, 0.9).true_positives == 12
+
+    watershed(str(out / f"{stem}_maps.h5"), str(tmp_path / "again.tif"))
+    again, voxel_size = read_volume(tmp_path / "again.tif")
+    assert np.array_equal(again, instances)
+    assert voxel_size == pytest.approx(VOXEL_SIZE)
+
+
+def test_evaluation_scores_what_inference_found(run_here: Run, volumes: Path, model: Path, tmp_path: Path) -> None:
+    files = {"image": volumes / "imageY.tif", "label": volumes / "labelY.tif", "model_path": model}
+    run_here("evaluating", "inference", "evaluate", network_def=POINTWISE, output_dir=tmp_path / "out", **files)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["ap50"], metrics["found"], metrics["present"]) == (1, 12, 12)
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["volume"], float(row["f1_50"])) == ("labelY.tif", 1)
+
+
+# ---- training in this process ----------------------------------------------------------------------------------------
+@pytest.fixture
+def train(run_here: Run, volumes: Path, tmp_path: Path) -> Run:
+    def run(*overlays: str, **overrides: Any) -> Any:
+        files = {"image_x": volumes / "imageX_0.tif", "label_x": volumes / "labelX_0.tif"}
+        files |= {"image_y": volumes / "imageY.tif", "output_dir": tmp_path, "model_path": tmp_path / "model.pt"}
+        return run_here("training", "train", *overlays, **{**files, **overrides})
+
+    return run
+
+
+def test_resume_goes_on_from_the_newest_whole_checkpoint(
+    trained: tuple[Path, str, list[str]], train: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "out")
+    newest = tmp_path / "out" / "checkpoint_0000004.pt"
+    newest.write_bytes(newest.read_bytes()[:-2000])
+    with caplog.at_level(logging.INFO):
+        workflow = train(output_dir=tmp_path / "out", resume=True, max_iterations=6, warm_up_iterations=2)
+    assert any("checkpoint_0000004.pt: skipped, not a whole checkpoint" in message for message in caplog.messages)
+    assert any(message.endswith("checkpoint_0000002.pt at iteration 2") for message in caplog.messages)
+    trainer = workflow.parser.get_parsed_content("train::trainer")
+    assert trainer.state.iteration == 6
+    assert {name: schedule.last_epoch for name, schedule in trainer.schedules.items()} == {
+        "warm_up": 2,
+        **dict.fromkeys(trainer.networks, 4),
+    }
+    kept = sorted(path.name for path in (tmp_path / "out").glob("checkpoint_*"))
+    assert kept == ["checkpoint_0000004.pt", "checkpoint_0000006.pt"]
+    with open(tmp_path / "out" / "losses.csv", newline="") as file:
+        assert [row["iteration"] for row in csv.DictReader(file)] == ["6"]
+    assert torch.load(tmp_path / "out" / "checkpoint_0000006.pt", weights_only=True)["iteration"] == 6
+
+
+def test_a_volume_below_the_patch_is_padded_and_that_is_said(
+    train: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    train(patch_size=[40, 32, 32], max_iterations=2, warm_up_iterations=0, validation_interval=2, holdout_fraction=0)
+    assert sum("is below the patch (40, 32, 32); padded by reflection" in text for text in caplog.messages) == 2
+    assert (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_networks(volumes: Path, tiny: Path, train: Run, tmp_path: Path) -> None:
+    dump = "$torch.save({k: v.state_dict() for k, v in @networks.items()}, @output_dir + '/%d.pt' % {rank})"
+    overlay = {"+training": [dump.replace("{rank}", "torch.distributed.get_rank()")], "num_workers": 0}
+    (tmp_path / "dump.yaml").write_text(yaml.safe_dump(overlay))
+    configs = [BUNDLE / "configs" / "train.yaml", BUNDLE / "configs" / "multi_gpu_train.yaml", tiny]
+    out = tmp_path / "out"
+    said = bundle_command(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"],
+        "training",
+        [*configs, tmp_path / "dump.yaml"],
+        tmp_path,
+        bundle_root=BUNDLE,
+        output_dir=out,
+        model_path=out / "model.pt",
+        image_x=volumes / "imageX_*.tif",
+        label_x=volumes / "labelX_*.tif",
+        image_y=volumes / "imageY.tif",
+        device="$torch.device('cpu')",
+    )
+    assert said.count("x_ap50") == 2  # one log, of two validations
+    content = torch.load(out / "checkpoint_0000004.pt", weights_only=True)
+    first, second = (torch.load(out / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, network in first.items():
+        stored = content[f"network/{name}"]
+        assert {f"module.{key}" for key in stored} == {*network}
+        for key, value in stored.items():
+            assert torch.equal(value, network[f"module.{key}"])
+            assert torch.equal(value, second[name][f"module.{key}"])
+    assert not any(key.startswith("module.") for key in torch.load(out / "model.pt", weights_only=True))
+    assert len(list(out.glob("checkpoint_*.pt"))) == 2
+    # one process goes on where two have been
+    workflow = train(output_dir=out, resume=True, max_iterations=6)
+    assert workflow.parser.get_parsed_content("train::trainer").state.iteration == 6
