@@ -176,7 +176,7 @@ def test_attention_is_its_formula() -> None:
 
 
 def test_a_residual_block_whose_last_norm_is_zero_is_its_activation() -> None:
-    block, x = ResidualSEBlock(8, "replicate", NORM), image(1, 8, 2, 5, 5)
+    block, x = ResidualSEBlock(8, (1, 3, 3), "replicate", NORM), image(1, 8, 2, 5, 5)
     for parameter in block.conv[2].parameters():
         nn.init.zeros_(parameter)
     assert torch.equal(block(x), nn.functional.leaky_relu(x, 0.2))
@@ -212,3 +212,13 @@ def test_scores_have_no_activation_and_norms_no_parameters() -> None:
 def test_kernels_and_strides_that_do_not_match_the_filters_are_refused() -> None:
     with pytest.raises(ValueError, match="2 filters need 3 kernels and strides, got 6 and 2"):
         PatchDiscriminator3D(filters=(8, 16), strides=((1, 2, 2), (1, 2, 2)))
+
+
+def test_blocks_cross_depth_only_from_the_stage_asked_for() -> None:
+    def kernels(generator: SegmentationGenerator) -> list[tuple[int, ...]]:
+        return [stage[1].conv[0][0].kernel_size for stage in generator.down]
+
+    assert kernels(SegmentationGenerator(filters=(8, 16, 24))) == [(1, 3, 3)] * 3
+    deep = SegmentationGenerator(filters=(8, 16, 24), blocks_isotropic_from=1)
+    assert kernels(deep) == [(1, 3, 3), (3, 3, 3), (3, 3, 3)]
+    assert [merge.conv[0][0].kernel_size for merge in deep.merge] == [(1, 3, 3), (3, 3, 3)]

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from scripts.errors import InputError
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
 from scripts.transforms import DecodeInstances, DecodeInstancesd, EncodeTargets, EncodeTargetsd
+from scripts.watershed import BCDWatershed
 
 MAPS = Representation([Foreground(), Contour(), SignedDistance()])
 
@@ -88,3 +89,9 @@ def test_ids_beyond_int32_become_int64() -> None:
     result = decode(torch.zeros(3, 2, 2, 2))
     assert result.dtype == torch.int64
     assert result.max().item() == 2**40
+
+
+def test_progress_reports_the_stages_of_the_decoder(capfd: pytest.CaptureFixture[str]) -> None:
+    maps = np.zeros((3, 4, 8, 8), np.uint8)
+    DecodeInstancesd("maps", "instances", BCDWatershed(), progress=True)({"maps": maps})
+    assert "6/6" in capfd.readouterr().err

@@ -110,7 +110,8 @@ def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, An
 def _bundle(run_id: str, configs: list[str], overrides: Mapping[str, Any]) -> None:
     """Run a MONAI bundle command of this bundle, its progress bars on this terminal."""
     names = str([str(BUNDLE / "configs" / f"{name}.yaml") for name in configs])
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", names, "--bundle_root", str(BUNDLE)]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+    command += ["--config_file", names, "--bundle_root", str(BUNDLE)]
     for key, value in overrides.items():
         command += [f"--{key}", str(value)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}

@@ -159,8 +159,8 @@ class SegmentationGenerator(nn.Module):
         out_channels: 1 + the channels of the representation.
         filters: width of each stage.
         isotropic_from: the first stage with (3, 3, 3) kernels and stride 2 on all axes; those before keep z.
-        blocks_isotropic_from: the first stage whose residual blocks have (3, 3, 3) kernels. None: no stage, as published;
-            depth is then crossed by the stages' first convolutions alone, which narrow networks do not learn much from.
+        blocks_isotropic_from: the first stage whose residual blocks have (3, 3, 3) kernels. None: none, as published;
+            depth is then crossed by the stages' first convolutions alone, too little for a narrow network.
         in_channels: image channels.
         norm: a MONAI norm name or (name, arguments).
         padding_mode: of the convolutions; "replicate" is published, "zeros" is up to 40 % faster on CPU.

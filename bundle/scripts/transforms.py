@@ -13,6 +13,7 @@ from monai.utils import convert_to_dst_type, convert_to_numpy, ensure_tuple_rep
 
 from scripts.errors import InputError
 from scripts.representation import Representation
+from scripts.watershed.stage import stage_bar
 
 __all__ = ["DecodeInstances", "DecodeInstancesd", "EncodeTargets", "EncodeTargetsd"]
 
@@ -74,14 +75,20 @@ class DecodeInstances(Transform):
 
     Args:
         decoder: maps (C, Z, Y, X) to labels (Z, Y, X), for example ``scripts.watershed.BCDWatershed``.
+        progress: show a bar over the decoder's stages, which it must then report to ``on_stage``.
     """
 
-    def __init__(self, decoder: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.decoder = decoder
+    def __init__(self, decoder: Callable[..., np.ndarray], progress: bool = False) -> None:
+        self.decoder, self.progress = decoder, progress
 
     def __call__(self, maps: NdarrayOrTensor) -> NdarrayOrTensor:
         """Decode one volume."""
-        labels = self.decoder(convert_to_numpy(maps))
+        array = convert_to_numpy(maps)
+        if self.progress:
+            with stage_bar() as on_stage:
+                labels = self.decoder(array, on_stage=on_stage)
+        else:
+            labels = self.decoder(array)
         fits = not labels.size or int(labels.max()) <= np.iinfo(np.int32).max
         return convert_to_dst_type(labels[None], dst=maps, dtype=np.int32 if fits else np.int64)[0]
 
@@ -94,18 +101,20 @@ class DecodeInstancesd(MapTransform):
         output_keys: where the labels go, one for each key.
         decoder: maps (C, Z, Y, X) to labels (Z, Y, X).
         allow_missing_keys: pass over keys that are not there.
+        progress: show a bar over the decoder's stages.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         output_keys: KeysCollection,
-        decoder: Callable[[np.ndarray], np.ndarray],
+        decoder: Callable[..., np.ndarray],
         allow_missing_keys: bool = False,
+        progress: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_keys = ensure_tuple_rep(output_keys, len(self.keys))
-        self.decode = DecodeInstances(decoder)
+        self.decode = DecodeInstances(decoder, progress)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the instances of every key."""

@@ -21,6 +21,7 @@ Voxel for voxel holds with scikit-image before 0.25: from then on its flood neve
 which gives a few voxels in a thousand to the other of two touching instances.
 """
 
-from scripts.watershed.decode import STAGES, BCDWatershed, BCWatershed, bc_watershed, bcd_watershed
+from scripts.watershed.decode import BCDWatershed, BCWatershed, bc_watershed, bcd_watershed
+from scripts.watershed.stage import STAGES
 
 __all__ = ["STAGES", "BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]

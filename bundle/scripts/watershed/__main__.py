@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from scripts.errors import InputError
 from scripts.volume_io import check_writable, read_maps, read_volume, write_volume
-from scripts.watershed.decode import STAGES, bcd_watershed
+from scripts.watershed.decode import bcd_watershed
+from scripts.watershed.stage import stage_bar
 
 __all__ = ["main"]
 
@@ -36,12 +36,7 @@ def main(pred: str, out: str, dataset: str | None = None, seeds: str | None = No
     """
     _check_flags(options)
     check_writable(out)
-    with tqdm(total=len(STAGES) + 2, desc="read") as bar:
-
-        def on_stage(stage: str) -> None:
-            bar.update()
-            bar.set_description(stage)
-
+    with stage_bar("read", more=1) as on_stage:
         maps, voxel_size = read_maps(pred, dataset)
         if len(maps) not in (3, 4):
             expected = "3 (foreground, contour, distance) or 4 (the translated image before them)"
@@ -50,7 +45,6 @@ def main(pred: str, out: str, dataset: str | None = None, seeds: str | None = No
         labels = bcd_watershed(maps[-3:], seeds=given, on_stage=on_stage, **options)
         on_stage("write")
         write_volume(out, labels, _scaled(voxel_size, options.get("scale_factors", (1, 1, 1))))
-        bar.update()
     print(f"{np.count_nonzero(np.unique(labels))} instances in {Path(out)}")
 
 

@@ -16,10 +16,9 @@ from scripts.errors import InputError
 from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
 from scripts.watershed.threshold import CHANNELS, Rule, is_unit_scale, threshold
 
-__all__ = ["STAGES", "BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
+__all__ = ["BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
 
 HEIGHTS = ("foreground", "distance")
-STAGES = ("thresholds", "seeds", "flood", "small instances", "scale")
 
 
 def _quiet(stage: str) -> None:
@@ -61,7 +60,7 @@ def bcd_watershed(
         height: the map whose hills are flooded from the top, "foreground" or "distance".
         seeds: whole numbers (Z, Y, X) to flood from, in place of those found.
         return_seeds: give the seeds as well.
-        on_stage: called with the name of each of the :data:`STAGES` as it begins.
+        on_stage: called with the name of each of `scripts.watershed.STAGES` as it begins.
 
     Returns:
         Labels (Z, Y, X) of the smallest unsigned type that holds the largest id, or (labels, seeds). Ids are those of
@@ -88,10 +87,11 @@ def bc_watershed(
     scale_factors: Sequence[float] = (1, 1, 1),
     seeds: np.ndarray | None = None,
     return_seeds: bool = False,
+    on_stage: Callable[[str], Any] = _quiet,
 ) -> Any:
     """Instances from foreground and contour maps (2, Z, Y, X); otherwise as :func:`bcd_watershed`."""
     rule, sizes = Rule(2, seed_foreground, seed_contour, mask_foreground), (min_seed_size, min_instance_size)
-    labels, seeds = _decode(maps, rule, sizes, small_mode, scale_factors, seeds)
+    labels, seeds = _decode(maps, rule, sizes, small_mode, scale_factors, seeds, on_stage=on_stage)
     return (labels, seeds) if return_seeds else labels
 
 
@@ -108,9 +108,9 @@ class BCDWatershed:
         inspect.signature(self.decode).bind(None, **options)  # a misspelt name fails here, not after the inference
         self.options = options
 
-    def __call__(self, maps: np.ndarray) -> np.ndarray:
+    def __call__(self, maps: np.ndarray, on_stage: Callable[[str], Any] = _quiet) -> np.ndarray:
         """Decode one volume."""
-        return self.decode(maps, **self.options)
+        return self.decode(maps, on_stage=on_stage, **self.options)
 
 
 class BCWatershed(BCDWatershed):
