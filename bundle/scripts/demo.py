@@ -37,9 +37,10 @@ SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
 
 
 class PeakMemory(threading.Thread):
-    """Watches the memory of this process and its children, twice a second; `megabytes` is the most they held at once.
+    """Watches the memory of this process and its children; `megabytes` is the most they held at any look.
 
-    Pages shared by several processes are counted once where the system tells (Linux), else for each.
+    It looks every other second, since a look walks all pages and takes a good part of a core for that long. Pages
+    shared by several processes are counted once where the system tells (Linux), else for each.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class PeakMemory(threading.Thread):
         """Sample until the program ends."""
         while True:
             self.megabytes = max(self.megabytes, _memory_of_tree() / 1e6)
-            time.sleep(0.5)
+            time.sleep(2.0)
 
 
 def demo(
