@@ -88,11 +88,15 @@ def test_nothing_returned_or_stored_has_a_gradient() -> None:
 
 
 def test_what_happens_to_a_batch_afterwards_does_not_reach_the_store() -> None:
-    pool, batch = ImagePool(2), samples(1, 2).clone()
-    returned = pool(batch)
-    batch.zero_()
-    returned.zero_()
-    assert stored(pool) == [1, 2]
+    torch.manual_seed(0)
+    pool = ImagePool(2)
+    for i in range(1, 9):
+        batch = samples(i).clone()
+        returned, after = pool(batch), stored(pool)
+        batch.zero_()
+        returned.zero_()
+        assert stored(pool) == after
+    assert max(after) > 2
 
 
 def test_without_capacity_every_sample_comes_back_as_it_was() -> None:

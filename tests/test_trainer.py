@@ -456,6 +456,7 @@ def test_loss_scaling_does_not_change_a_step() -> None:
         trainer.run()
     for name in NETWORKS:
         torch.testing.assert_close(weights(with_scale)[name], weights(plain)[name])
+        torch.testing.assert_close(with_scale[name].weight.grad, plain[name].weight.grad)
 
 
 @pytest.mark.parametrize("stage", [0, 1])
