@@ -154,7 +154,7 @@ def _render_electron(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
     """EM-like image (Z, Y, X) uint8: grey neuropil with dark membranes; nuclei with envelope and chromatin."""
     depth = _depth(label)
     image = np.where(label > 0, _nucleoplasm(rng, label, depth), _neuropil(rng, label.shape))
-    image -= 0.38 * np.exp(-(((depth - 1.3) / 1.0) ** 2)) * (label > 0)  # nuclear envelope
+    image -= 0.38 * np.exp(-(((depth - 1.0) / 0.6) ** 2)) * (label > 0)  # nuclear envelope, one voxel
     image = ndi.gaussian_filter(image, (0.3, 0.6, 0.6)) + 0.03 * rng.standard_normal(label.shape)
     return _to_uint8(image)
 
@@ -175,7 +175,7 @@ def _nucleoplasm(rng: np.random.Generator, label: np.ndarray, depth: np.ndarray)
     domains, which a translation without paired images needs.
     """
     tone = rng.normal(0.66, 0.03, int(label.max()) + 1)[label]
-    clumps = _smooth_noise(rng, label.shape, 1.8) + 1.0 * np.exp(-depth / 2.5)
+    clumps = _smooth_noise(rng, label.shape, 1.8) + 0.6 * np.exp(-depth / 2.5)
     return tone - 0.22 / (1 + np.exp(-8 * (clumps - 1.2))) + 0.015 * _smooth_noise(rng, label.shape, 1.0)
 
 
