@@ -1,0 +1,15 @@
+"""What is written during training: everything needed to go on, and the weights that inference wants."""
+
+from scripts.checkpoint.random_state import RandomState
+from scripts.checkpoint.training import TrainingCheckpoint, list_checkpoints
+from scripts.checkpoint.weights import WeightsLoader, WeightsSaver, load_weights, save_atomically
+
+__all__ = [
+    "RandomState",
+    "TrainingCheckpoint",
+    "WeightsLoader",
+    "WeightsSaver",
+    "list_checkpoints",
+    "load_weights",
+    "save_atomically",
+]

@@ -1,0 +1,122 @@
+"""Everything that a training needs to go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+
+from scripts.checkpoint.random_state import RandomState, reseed
+from scripts.checkpoint.weights import brief, check_fit, save_atomically
+from scripts.errors import InputError
+
+__all__ = ["TrainingCheckpoint", "list_checkpoints"]
+
+logger = logging.getLogger(__name__)
+
+
+def list_checkpoints(folder: str | os.PathLike) -> list[Path]:
+    """Return the files that `TrainingCheckpoint` wrote to a folder, the newest last."""
+    return sorted(p for p in Path(folder).glob("checkpoint_*.pt") if re.fullmatch(r"checkpoint_\d+\.pt", p.name))
+
+
+class TrainingCheckpoint:
+    """Writes, and on request resumes from, everything that a training needs to go on.
+
+    Networks, optimisers, schedules, image pools, loss scaler and random streams of the trainer, and whatever `parts`
+    adds, go to `folder`/checkpoint_<iteration>.pt every `interval` iterations and at the end; the last `keep` files
+    stay. A file that cannot be read (a machine that died while writing one of another tool, say) is passed over with a
+    warning.
+
+    Args:
+        folder: where the files go.
+        interval: iterations between files.
+        keep: files kept.
+        resume: True goes on from the newest whole file of `folder`; it is an error if there is none.
+        parts: further objects with `state_dict` and `load_state_dict`, by name.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        interval: int = 5000,
+        keep: int = 2,
+        resume: bool = False,
+        parts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.interval, self.keep, self.resume = Path(folder), interval, keep, resume
+        self.parts = dict(parts or {})
+
+    def attach(self, engine: Any) -> None:
+        """Resume `engine` if asked to, and write from now on."""
+        if self.resume:
+            self._load(engine)
+        elif self._files():
+            logger.warning(
+                "%s holds checkpoints of an earlier training; they are replaced. --resume goes on instead.", self.folder
+            )
+            engine.add_event_handler(Events.STARTED, lambda _: self._remove(self._files()))
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """Write a checkpoint now."""
+        if engine.state.rank != 0:
+            return
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
+        content["iteration"], content["epoch_length"] = engine.state.iteration, engine.state.epoch_length
+        save_atomically(content, self.folder / f"checkpoint_{engine.state.iteration:07d}.pt")
+        self._remove(self._files()[: -self.keep])
+
+    def _all_parts(self, engine: Any) -> dict[str, Any]:
+        parts = {f"network/{k}": getattr(v, "module", v) for k, v in engine.networks.items()}
+        parts |= {f"optimizer/{k}": v for k, v in engine.optimizers.items()}
+        parts |= {f"schedule/{k}": v for k, v in engine.schedules.items()}
+        parts |= {f"pool/{k}": v for k, v in engine.pools.items()}
+        return {**parts, "loss_scaler": engine.loss_scaler, "random": RandomState(), **self.parts}
+
+    def _load(self, engine: Any) -> None:
+        path, content = self._newest()
+        if content["epoch_length"] != engine.state.epoch_length:
+            raise InputError(
+                f"{path}: was written with epochs of {content['epoch_length']} iterations, this run has "
+                f"{engine.state.epoch_length}. Resume with the configuration that it was started with."
+            )
+        for name, part in self._all_parts(engine).items():
+            if name.startswith("network/"):
+                check_fit(part, content.get(name), f"{path}, {name}")
+            try:
+                part.load_state_dict(content[name])
+            except Exception as error:
+                raise InputError(f"{path}: {name} does not fit this configuration ({brief(error)}).") from error
+        if engine.state.rank:
+            reseed(engine.state.rank)
+        engine.state.iteration = content["iteration"]
+        engine.state.epoch = content["iteration"] // engine.state.epoch_length
+        if engine.state.epoch >= engine.state.max_epochs:
+            raise InputError(
+                f"{path}: this training is complete. Raise max_iterations to go on, or start in another output_dir."
+            )
+        logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
+
+    def _newest(self) -> tuple[Path, dict[str, Any]]:
+        for path in reversed(self._files()):
+            try:
+                return path, torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:
+                logger.warning("%s: skipped, not a whole checkpoint (%s)", path, brief(error))
+        raise InputError(f"{self.folder}: found no whole checkpoint to resume from. Start without --resume.")
+
+    def _files(self) -> list[Path]:
+        return list_checkpoints(self.folder)
+
+    @staticmethod
+    def _remove(paths: list[Path]) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)

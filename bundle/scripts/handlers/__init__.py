@@ -1,0 +1,18 @@
+"""Handlers for what MONAI's own do not do: loss table, image panels, a watch on swapped classes, instance scores."""
+
+from scripts.handlers.instance_score import InstanceScores
+from scripts.handlers.loss_table import LossTable, TermProgressBar
+from scripts.handlers.panel import CyclePanels
+from scripts.handlers.polarity import PolarityWatch, correlation
+from scripts.handlers.table import write_table, write_text
+
+__all__ = [
+    "CyclePanels",
+    "InstanceScores",
+    "LossTable",
+    "PolarityWatch",
+    "TermProgressBar",
+    "correlation",
+    "write_table",
+    "write_text",
+]

@@ -1,0 +1,94 @@
+"""What the losses were: as a table on disk, as numbers beside the progress bar."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+from scripts.handlers.table import write_table
+
+__all__ = ["LossTable", "TermProgressBar"]
+
+
+class LossTable:
+    """Writes the mean of every loss term over `interval` iterations to a CSV file that `scripts.report` draws.
+
+    Columns: `iteration` and one for each term seen so far, empty where a term was not part of the stage. A resumed
+    training cuts rows of iterations that are run again.
+
+    Args:
+        path: the CSV file.
+        interval: iterations averaged in a row.
+    """
+
+    def __init__(self, path: str, interval: int = 10) -> None:
+        self.path, self.interval = Path(path), interval
+        self.rows: list[dict[str, Any]] = []
+        self.sums: dict[str, list[float]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect every iteration, write every `interval` and at the end."""
+        engine.add_event_handler(Events.STARTED, self._read)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._write)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _read(self, engine: Engine) -> None:
+        if engine.state.iteration and self.path.exists():
+            with open(self.path, newline="") as file:
+                rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if float(row["iteration"]) <= engine.state.iteration]
+
+    def _collect(self, engine: Engine) -> None:
+        for name, value in engine.state.output.items():
+            self.sums.setdefault(name, []).append(float(value))
+
+    def _write(self, engine: Engine) -> None:
+        if not self.sums:
+            return
+        means = {name: float(np.mean(values)) for name, values in self.sums.items()}
+        self.rows.append({"iteration": engine.state.iteration, **means})
+        self.sums.clear()
+        if engine.state.rank == 0:
+            write_table(self.path, self.rows)
+
+
+class TermProgressBar:
+    """One bar over the whole training: iterations done, time left, and the latest losses.
+
+    Args:
+        description: before the bar.
+        terms: losses shown beside "loss".
+    """
+
+    def __init__(
+        self, description: str = "training", terms: Sequence[str] = ("cycle_y", "segmentation_x", "structure")
+    ) -> None:
+        self.description, self.terms = description, ("loss", *terms)
+
+    def attach(self, engine: Engine) -> None:
+        """Open the bar at the start of the run, move it every iteration, close it at the end."""
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._move)
+        engine.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
+
+    def _open(self, engine: Engine) -> None:
+        total = engine.state.max_epochs * engine.state.epoch_length
+        self.bar = tqdm(
+            total=total,
+            initial=engine.state.iteration,
+            desc=self.description,
+            mininterval=1.0,
+            disable=engine.state.rank != 0,
+        )
+
+    def _move(self, engine: Engine) -> None:
+        latest = engine.state.output
+        self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in self.terms if name in latest}, refresh=False)
+        self.bar.update()
