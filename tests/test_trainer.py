@@ -238,6 +238,66 @@ def test_terms_are_those_worked_out_by_hand() -> None:
         assert trainer.state.output[name] == pytest.approx(expected[name], rel=1e-4), name
 
 
+def six_pass_gradients(networks: Networks, volumes: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Gradients of the sum of the nine terms as the published code has them: the maps of a detached second pass."""
+    networks = copy.deepcopy(networks)
+    generators = {name: networks[name] for name in sorted(BOTH)}
+
+    def translate(name: str, image: Tensor) -> tuple[Tensor, Tensor]:
+        output = generators[name](image)
+        return torch.tanh(output[:, :1]), output[:, 1:]
+
+    def fools(name: str, fake: Tensor) -> Tensor:
+        return (networks[f"discriminator_{name}"](fake) - 1).square().mean()
+
+    fake_y, logits_x = translate("generator_xy", volumes["image_x"])
+    fake_x, logits_y = translate("generator_yx", volumes["image_y"])
+    rec_x, rec_y = translate("generator_yx", fake_y)[0], translate("generator_xy", fake_x)[0]
+    logits_rec_x = translate("generator_yx", fake_y.detach())[1]
+    maps_rec_y = REPRESENTATION.activate(translate("generator_xy", fake_x.detach())[1])
+    maps_y = REPRESENTATION.activate(logits_y)
+    terms = [fools("y", fake_y), fools("x", fake_x), fools("s", maps_y), fools("s", maps_rec_y)]
+    terms += [(rec_x - volumes["recon_x"]).abs().mean(), (rec_y - volumes["recon_y"]).abs().mean()]
+    terms += [REPRESENTATION.loss(logits, volumes["target_x"]) for logits in (logits_x, logits_rec_x)]
+    torch.stack([*terms, (maps_y - maps_rec_y).abs().mean()]).sum().backward()
+    return {name: [p.grad for p in network.parameters() if p.grad is not None] for name, network in generators.items()}
+
+
+@pytest.mark.parametrize("networks", [small_networks, real_networks])
+def test_four_passes_give_the_gradients_of_six(networks: Callable[[], Networks]) -> None:
+    five = {name: network.double() for name, network in networks().items()}
+    volumes = {name: volume.double() for name, volume in batch(size=2).items()}
+    expected = six_pass_gradients(five, volumes)
+    build(five, [volumes]).run()
+    for name, gradients in expected.items():
+        found = [p.grad for p in five[name].parameters() if p.grad is not None]
+        assert len(found) == len(gradients)
+        for one, other in zip(found, gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9)
+
+
+def test_a_step_asks_each_generator_twice() -> None:
+    networks = small_networks()
+    calls = Counter[str]()
+    for name in BOTH:
+        networks[name].register_forward_hook(lambda *_, name=name: calls.update([name]))
+    build(networks).run()
+    assert calls == {"generator_xy": 2, "generator_yx": 2}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25])
+def test_noise_is_put_on_translated_images_on_their_way_back_alone(noise: float) -> None:
+    networks = small_networks()
+    seen: dict[str, list[Tensor]] = {name: [] for name in [*BOTH, "discriminator_x", "discriminator_y"]}
+    for name, inputs in seen.items():
+        networks[name].register_forward_pre_hook(lambda _, args, inputs=inputs: inputs.append(args[0].detach()))
+    build(networks, translation_noise=noise).run()
+    for direction, domain in (("xy", "x"), ("yx", "y")):
+        fake = seen[f"discriminator_{domain}"][0]  # what the discriminator of a domain is shown is never noisy
+        sent_back = seen[f"generator_{direction}"][1]
+        assert float((sent_back - fake).std()) == pytest.approx(noise, rel=0.1)
+
+
 def test_a_coin_decides_which_maps_the_discriminator_of_maps_sees() -> None:
     expected = by_hand(small_networks(), batch())
     seen = []

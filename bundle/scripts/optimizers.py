@@ -8,7 +8,7 @@ from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-__all__ = ["adamw", "warm_up_cosine"]
+__all__ = ["adamw", "has_gradient", "warm_up_cosine"]
 
 
 def adamw(
@@ -54,3 +54,8 @@ def warm_up_cosine(
         )
         for name, optimizer in optimizers.items()
     }
+
+
+def has_gradient(optimizer: Optimizer) -> bool:
+    """Whether any parameter of an optimiser has a gradient."""
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

@@ -18,6 +18,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from scripts.image_pool import ImagePool
 from scripts.losses import anticorrelation, check_finite
+from scripts.networks import bare
+from scripts.optimizers import has_gradient
+from scripts.trainer.gradient_cut import GradientCut
 
 __all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]
 
@@ -50,6 +53,9 @@ class CySGANTrainer(Trainer):
         semi_supervised: False sets the terms structure, adversarial_s and adversarial_s_rec to 0 together.
         warm_up_iterations: length of the source-only stage; 0 is the published start from noise.
         pool_size: samples kept for each discriminator; the method's is 20 x batch size.
+        translation_noise: deviation of Gaussian noise on translated images before they are translated back and
+            segmented, so that generators cannot hide in them what they are to find again (Bashkirova et al., NeurIPS
+            2019); 0 is published.
         max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
         epoch_length: iterations of an epoch, default one pass over `data_loader`.
         inferer: how a generator is applied to a patch; kept for MONAI's property check.
@@ -74,6 +80,7 @@ class CySGANTrainer(Trainer):
         semi_supervised: bool = True,
         warm_up_iterations: int = 0,
         pool_size: int = 40,
+        translation_noise: float = 0.0,
         max_gradient_norm: float | None = None,
         epoch_length: int | None = None,
         inferer: Inferer | None = None,
@@ -89,6 +96,7 @@ class CySGANTrainer(Trainer):
         off = dict.fromkeys(_SEMI_SUPERVISED, 0.0) if not semi_supervised else {}
         self.loss_weights = {**(loss_weights or {}), **off}
         self.warm_up_iterations = warm_up_iterations
+        self.translation_noise = translation_noise
         self.max_gradient_norm = max_gradient_norm
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
@@ -122,15 +130,15 @@ class CySGANTrainer(Trainer):
         with self._autocast():
             image, logits = self._translate("generator_yx", batch["image_x"])
             terms = {
-                "segmentation_x": self._segmentation(logits, batch["target_x"]),
+                "segmentation_x": self.representation.loss(logits, batch["target_x"]),
                 "identity_x": F.l1_loss(image, batch["recon_x"]),
             }
         self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
         return self._optimise(terms, ["warm_up"], [self.network])
 
     def _start_from_warm_up(self) -> None:
-        state = _bare(self.networks["generator_yx"]).state_dict()
-        _bare(self.networks["generator_xy"]).load_state_dict(state)
+        state = bare(self.networks["generator_yx"]).state_dict()
+        bare(self.networks["generator_xy"]).load_state_dict(state)
         self.fire_event(WARM_UP_COMPLETED)
 
     # ---- the method's step -------------------------------------------------------------------------------------------
@@ -139,8 +147,8 @@ class CySGANTrainer(Trainer):
         for name in _DISCRIMINATORS:
             self.networks[name].requires_grad_(False)
         with self._autocast():
-            terms, made = self._generator_terms(batch)
-        losses = self._optimise(terms, generators, [self.networks[name] for name in generators])
+            terms, made, cycle = self._generator_terms(batch)
+        losses = self._optimise(terms, generators, [self.networks[name] for name in generators], cycle)
         for name in _DISCRIMINATORS:
             self.networks[name].requires_grad_(True)
         with self._autocast():
@@ -150,23 +158,24 @@ class CySGANTrainer(Trainer):
         # "loss" is the generators' alone: the sum with the discriminators' would say nothing.
         return {**discriminators, **losses}
 
-    def _generator_terms(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _generator_terms(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor], GradientCut]:
         activate = self.representation.activate
         fake_y, logits_x = self._translate("generator_xy", batch["image_x"])
         fake_x, logits_y = self._translate("generator_yx", batch["image_y"])
-        rec_x, _ = self._translate("generator_yx", fake_y)
-        rec_y, _ = self._translate("generator_xy", fake_x)
-        # Detached: segmenting a translated image must not teach the other generator to draw an easy one.
-        _, logits_rec_x = self._translate("generator_yx", fake_y.detach())
-        _, logits_rec_y = self._translate("generator_xy", fake_x.detach())
+        # Cut here: segmenting a translated image must not teach the other generator to draw an easy one. What the
+        # cycle's terms, and they alone, have to tell it is carried across in `_optimise`.
+        cut = GradientCut(fake_y, fake_x)
+        noisy_y, noisy_x = (leaf + self.translation_noise * torch.randn_like(leaf) for leaf in cut.leaves)
+        rec_x, logits_rec_x = self._translate("generator_yx", noisy_y)
+        rec_y, logits_rec_y = self._translate("generator_xy", noisy_x)
         maps_y, maps_rec_y = activate(logits_y), activate(logits_rec_y)
         terms: dict[str, Callable[[], Tensor]] = {
             "adversarial_y": lambda: self._fools("discriminator_y", fake_y),
             "adversarial_x": lambda: self._fools("discriminator_x", fake_x),
             "cycle_x": lambda: F.l1_loss(rec_x, batch["recon_x"]),
             "cycle_y": lambda: F.l1_loss(rec_y, batch["recon_y"]),
-            "segmentation_x": lambda: self._segmentation(logits_x, batch["target_x"]),
-            "segmentation_rec_x": lambda: self._segmentation(logits_rec_x, batch["target_x"]),
+            "segmentation_x": lambda: self.representation.loss(logits_x, batch["target_x"]),
+            "segmentation_rec_x": lambda: self.representation.loss(logits_rec_x, batch["target_x"]),
             "structure": lambda: F.l1_loss(maps_y, maps_rec_y),
             "adversarial_s": lambda: self._fools("discriminator_s", maps_y),
             "adversarial_s_rec": lambda: self._fools("discriminator_s", maps_rec_y),
@@ -178,7 +187,7 @@ class CySGANTrainer(Trainer):
         self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
         self._show(y=batch["image_y"], fake_x=fake_x, rec_y=rec_y, maps_y=maps_y, maps_rec_y=maps_rec_y)
         made = {"fake_x": fake_x, "fake_y": fake_y, "maps_y": maps_y, "maps_rec_y": maps_rec_y}
-        return {name: term() for name, term in terms.items() if self._weight(name)}, made
+        return {name: term() for name, term in terms.items() if self._weight(name)}, made, cut
 
     def _discriminator_terms(self, batch: dict[str, Tensor], made: dict[str, Tensor]) -> dict[str, Tensor]:
         maps = made["maps_y"] if torch.rand(()) < 0.5 else made["maps_rec_y"]
@@ -194,12 +203,9 @@ class CySGANTrainer(Trainer):
         output = self.networks[name](image)
         return torch.tanh(output[:, :1]), output[:, 1:]
 
-    def _segmentation(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self.representation.loss(logits, target)
-
     def _fools(self, name: str, fake: Tensor) -> Tensor:
         # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
-        return self.adversarial(_bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)
+        return self.adversarial(bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)
 
     def _tells_apart(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
         scores_real, scores_fake = self.networks[name](torch.cat([real, self.pools[name](fake)])).chunk(2)
@@ -214,13 +220,19 @@ class CySGANTrainer(Trainer):
     def _weight(self, name: str) -> float:
         return self.loss_weights.get(name, 0.0 if name in ("identity", "correlation") else 1.0)
 
-    def _optimise(self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module]) -> dict[str, Tensor]:
+    def _optimise(
+        self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module], cut: GradientCut | None = None
+    ) -> dict[str, Tensor]:
         """Step the named optimisers and their schedules on the weighted sum of `terms`; return the terms and `loss`."""
         check_finite(terms, self.state.iteration)
-        loss = torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
+        loss = self._weighted(terms)
         for name in optimizers:
             self.optimizers[name].zero_grad(set_to_none=True)
-        self.loss_scaler.scale(loss).backward()
+        roots, gradients = [self.loss_scaler.scale(loss)], list[Tensor | None]([None])
+        if cut and (cycle := {name: value for name, value in terms.items() if name.startswith("cycle")}):
+            roots += cut.images
+            gradients += cut.gradients(self.loss_scaler.scale(self._weighted(cycle)))
+        torch.autograd.backward(roots, gradients)
         for name in optimizers:
             self.loss_scaler.unscale_(self.optimizers[name])
         if self.max_gradient_norm:
@@ -228,24 +240,18 @@ class CySGANTrainer(Trainer):
                 nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
         for name in optimizers:
             # A scaler refuses to step a network that no term reaches, as in some ablations.
-            if not self.loss_scaler.is_enabled() or _has_gradient(self.optimizers[name]):
+            if not self.loss_scaler.is_enabled() or has_gradient(self.optimizers[name]):
                 self.loss_scaler.step(self.optimizers[name])
             self.schedules[name].step()
         if optimizers == ["warm_up"]:
             self.loss_scaler.update()
         return {CommonKeys.LOSS: loss, **terms}
 
+    def _weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
 
     def _show(self, **volumes: Tensor) -> None:
         self.state.panels.update({name: volume.detach()[0] for name, volume in volumes.items()})
-
-
-def _has_gradient(optimizer: Optimizer) -> bool:
-    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
-
-
-def _bare(network: nn.Module) -> nn.Module:
-    """The network itself where DistributedDataParallel wraps it."""
-    return getattr(network, "module", network)

@@ -1,0 +1,6 @@
+"""One training step of CySGAN (Lauenburg et al., arXiv 2204.03082), as an engine that MONAI's handlers attach to."""
+
+from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
+from scripts.trainer.gradient_cut import GradientCut
+
+__all__ = ["WARM_UP_COMPLETED", "CySGANTrainer", "GradientCut"]
