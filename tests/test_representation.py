@@ -69,6 +69,25 @@ def test_contour_does_not_look_between_sections() -> None:
     assert not Contour().encode(label).any()
 
 
+def test_contour_without_dilation_is_two_voxels_wide() -> None:
+    label = np.zeros((1, 7, 8), np.uint8)
+    label[:, :, 4:] = 1
+    assert Contour(dilation=0).encode(label)[0, 0, 3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+
+
+def test_contour_along_all_axes_parts_nuclei_that_lie_on_each_other() -> None:
+    label = np.ones((6, 5, 5), np.uint8)
+    label[3:] = 2
+    outline = Contour(dilation=0, axes=[0, 1, 2]).encode(label)[0]
+    assert outline[:, 2, 2].tolist() == [0, 0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("settings", [{"dilation": -1}, {"axes": []}, {"axes": [1, 3]}])
+def test_contour_refuses_settings_without_a_meaning(settings: dict) -> None:
+    with pytest.raises(InputError, match="Contour: found dilation"):
+        Contour(**settings)
+
+
 def test_affinity_compares_with_the_predecessor() -> None:
     label = np.array([[[1, 1, 2, 0, 0]]])
     z, y, x = Affinity().encode(label)

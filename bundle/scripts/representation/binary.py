@@ -56,24 +56,43 @@ class Foreground(_SigmoidMap):
 
 
 class Contour(_SigmoidMap):
-    """1 on the outlines of instances, drawn in each section by itself.
+    """1 on the outlines of instances, half inside and half outside of them.
 
-    The label differs between the two in-plane neighbours along y or x, dilated by a 3 x 3 square: about four voxels
-    wide, half inside and half outside. The border of the image is no outline, and there are none between sections
-    (target ``4-1-1`` of PyTorch Connectomics).
+    The label differs between the two neighbours of a voxel along one of ``axes``; that is two voxels wide, and every
+    step of ``dilation`` adds two. By default outlines are drawn in each section by itself, about four voxels wide
+    (target ``4-1-1`` of PyTorch Connectomics). The border of the image is no outline.
 
     Args:
         bce_weight: weight of the class-balanced cross-entropy.
         dice_weight: weight of the Dice loss.
+        dilation: voxels by which the outline is widened along each of ``axes``. 0 where nuclei are under a dozen
+            voxels across: wider outlines would leave them no inside to seed.
+        axes: axes of (Z, Y, X) along which labels are compared; [0, 1, 2] also separates what touches across sections,
+            for voxels that are about as deep as wide.
     """
 
     name = "contour"
 
+    def __init__(
+        self,
+        bce_weight: float = 1.0,
+        dice_weight: float = 0.5,
+        dilation: int = 1,
+        axes: Sequence[int] = (1, 2),
+    ) -> None:
+        super().__init__(bce_weight, dice_weight)
+        self.dilation, self.axes = int(dilation), tuple(int(axis) for axis in axes)
+        if self.dilation < 0 or not self.axes or not set(self.axes) <= {0, 1, 2}:
+            message = "expected a dilation of 0 or more and one or more of the axes 0, 1, 2 (z, y, x)."
+            raise InputError(f"Contour: found dilation {dilation} and axes {axes}, {message}")
+
     def encode(self, label: np.ndarray) -> np.ndarray:
         """Integer label (Z, Y, X) to float32 (1, Z, Y, X)."""
         label = checked_label(label)
-        edge = _differs_across(label, 1) | _differs_across(label, 2)
-        return widened(widened(edge, 1), 2).astype(np.float32)[None]
+        outline = np.logical_or.reduce([_differs_across(label, axis) for axis in self.axes])
+        for axis in self.axes * self.dilation:
+            outline = widened(outline, axis)
+        return outline.astype(np.float32)[None]
 
 
 class Affinity(_SigmoidMap):
