@@ -43,11 +43,13 @@ def nodes(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def has(config: Any, key: str) -> bool:
-    """Whether a config has an id such as `train::trainer::amp`."""
+    """Whether a config has an id such as `train::trainer::amp` or `representation::maps::2`."""
     for part in key.lstrip("+").split("::"):
-        if not isinstance(config, dict) or part not in config:
+        children = dict(enumerate(config)) if isinstance(config, list) else config
+        index: Any = int(part) if isinstance(config, list) else part
+        if not isinstance(children, dict) or index not in children:
             return False
-        config = config[part]
+        config = children[index]
     return True
 
 
@@ -73,9 +75,27 @@ def test_what_training_and_inference_share_is_the_same(key: str) -> None:
     assert load("train")[key] == load("inference")[key]
 
 
-def test_inference_in_validation_is_that_of_the_inference_config() -> None:
-    validation, inference = load("train")["validate"]["inferer"], load("inference")["inferer"]
-    assert {**inference, **validation, "progress": True} == {**validation, **inference, "progress": True}
+@pytest.mark.parametrize(("part", "scale"), [("validate", "@scale_x"), ("validate_y", "@scale_y")])
+def test_inference_in_validation_is_that_of_the_inference_config(part: str, scale: str) -> None:
+    """But for the scale, which is each domain's own."""
+    validation, inference = load("train")[part]["inferer"], load("inference")["inferer"]
+    assert (validation["scale"], inference["scale"]) == (scale, "@scale")
+    own = {"progress": True, "scale": None}
+    assert {**inference, **validation, **own} == {**validation, **inference, **own}
+
+
+@pytest.mark.parametrize(("training", "inference"), [("scale_y", "scale"), ("intensity_gamma_y", "intensity_gamma")])
+def test_inference_sees_y_as_training_did(training: str, inference: str) -> None:
+    assert load("train")[training] == load("inference")[inference]
+    assert load("demo")[training] == load("demo")[inference]
+
+
+def test_an_overlay_reaches_into_a_list() -> None:
+    merged = ConfigParser.load_config_files([str(CONFIGS / f"{name}.yaml") for name in ("train", "demo")])
+    foreground, contour, distance = merged["representation"]["maps"]
+    assert foreground["_target_"].endswith("Foreground")
+    assert contour == load("demo")["representation::maps::1"]
+    assert distance["spacing"] == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", [*BASES, *OVERLAYS])

@@ -227,3 +227,25 @@ def test_cuda_network_with_the_maps_on_the_cpu(volume):
     maps = inferer(volume, Pointwise().cuda())
     assert maps.device.type == "cpu"
     torch.testing.assert_close(maps, expected(volume)[:, 1:], atol=2e-6, rtol=0)
+
+
+def test_a_scaled_network_sees_smaller_windows_and_its_maps_have_the_size_of_the_volume(volume):
+    planes = volume[..., :1, :1].expand(-1, -1, -1, 21, 26)  # nothing to lose in the plane
+    network = Pointwise()
+    inferer = MapInferer(ThreeMaps(), (5, 6, 6), padding=(1, 3, 3), scale=(1, 0.5, 0.5), flips=4, progress=False)
+    maps = inferer(planes, network)
+    assert set(network.shapes) == {(1, 1, 5, 6, 6)}
+    assert maps.shape == (1, 3, 9, 21, 26)
+    torch.testing.assert_close(maps, expected(planes)[:, 1:], atol=2e-6, rtol=0)
+
+
+def test_scaling_keeps_things_in_their_place():
+    ball = torch.zeros(1, 1, 8, 32, 32)
+    ball[..., 2:6, 8:16, 16:28] = 1
+    maps = MapInferer(ThreeMaps(), (8, 16, 16), padding=0, scale=(1, 0.5, 0.5), progress=False)(ball, Pointwise())
+    assert torch.equal(maps[0, 0] > (0.5 + torch.sigmoid(torch.tensor(2.0))) / 2, ball[0, 0] > 0)
+
+
+def test_a_scale_without_a_meaning_is_refused():
+    with pytest.raises(InputError, match="scale is"):
+        MapInferer(ThreeMaps(), scale=(1, 0, 1))

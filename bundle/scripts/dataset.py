@@ -101,7 +101,7 @@ class PatchSampler(Randomizable):
         min_foreground: int = 0,
         reject_probability: float = 0.9,
         foreground_share: Sequence[float] | None = None,
-        candidates: int = 8,
+        candidates: int = 32,
         max_trials: int = 50,
     ) -> None:
         if len(volumes) == 0:

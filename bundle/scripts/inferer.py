@@ -15,6 +15,7 @@ from monai.utils import BlendMode, convert_data_type, convert_to_dst_type, ensur
 from tqdm import tqdm
 
 from scripts.errors import InputError
+from scripts.scaling import checked_scale, resized, scaled_shape
 
 __all__ = ["MapInferer", "pad_by_reflection"]
 
@@ -46,7 +47,10 @@ class MapInferer(SlidingWindowInferer):
 
     Args:
         representation: what the channels after the first are (`channels`, `activate`, `to_unit`).
-        roi_size: window (z, y, x) in voxels, clipped to the padded volume; a side below 1 means the whole side.
+        scale: factors (z, y, x) by which a window is resized for the network, and its maps back again; what the
+            network's training volumes were scaled by.
+        roi_size: window (z, y, x) in voxels of the network, that is after scaling; clipped to the padded volume. A side
+            below 1 means the whole side.
         sw_batch_size: windows given to the network at once.
         overlap: part of a window that its neighbour covers too; 0.5 of 33 × 257 × 257 is a stride of 16 × 128 × 128.
         mode: "gaussian" or "constant" weights in the window.
@@ -79,6 +83,7 @@ class MapInferer(SlidingWindowInferer):
         flips: int = 1,
         with_image: bool = False,
         progress: bool = True,
+        scale: Sequence[float] = (1.0, 1.0, 1.0),
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
         buffer_steps: int | None = None,
@@ -94,6 +99,7 @@ class MapInferer(SlidingWindowInferer):
         if min(self.padding) < 0:
             raise InputError(f"padding is {tuple(self.padding)}; expected voxels (z, y, x), none of them negative")
         self.representation = representation
+        self.scale = checked_scale(scale)
         self.flips = flips
         self.with_image = with_image
         self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
@@ -123,9 +129,10 @@ class MapInferer(SlidingWindowInferer):
         with tqdm(total=self._count(padded, window), desc="maps", unit="window", disable=not self.progress) as bar:
 
             def predict(batch: torch.Tensor) -> torch.Tensor:
-                maps = self._average(batch, lambda oriented: network(oriented, *args, **kwargs))
+                small = resized(batch, scaled_shape(batch.shape[2:], self.scale))
+                maps = self._average(small, lambda oriented: network(oriented, *args, **kwargs))
                 bar.update(len(batch))
-                return maps
+                return resized(maps, batch.shape[2:])
 
             blended = self._blend(padded, window, predict, device)
         z, y, x = (slice(p, p + n) for p, n in zip(self.padding, inputs.shape[2:], strict=True))
@@ -133,8 +140,8 @@ class MapInferer(SlidingWindowInferer):
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
 
     def _window(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The window, no larger than the padded volume."""
-        sides = ensure_tuple_rep(self.roi_size, 3)
+        """The window in voxels of the input, no larger than the padded volume."""
+        sides = [round(n / factor) for n, factor in zip(ensure_tuple_rep(self.roi_size, 3), self.scale, strict=True)]
         return tuple(min(side, n) if side and side > 0 else n for side, n in zip(sides, shape, strict=True))
 
     def _count(self, padded: torch.Tensor, window: Sequence[int]) -> int:
