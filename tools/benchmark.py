@@ -71,8 +71,8 @@ def train_published(shape: Shape = (17, 129, 129), iterations: int = 1) -> Resul
     return _train(["train"], shape, iterations)
 
 
-def train_demo(shape: Shape = (16, 64, 64), iterations: int = 6) -> Result:
-    """One training iteration, demo network, batch of 2 and 2, all nine terms."""
+def train_demo(shape: Shape = (16, 32, 32), iterations: int = 12) -> Result:
+    """One training iteration, demo network (patches of half resolution), batch of 2 and 2, all nine terms."""
     return _train(["train", "demo"], shape, iterations)
 
 
