@@ -155,8 +155,17 @@ def test_anticorrelation_is_its_formula_sample_by_sample() -> None:
     b = b - np.array([2, 1, 0.5, 0, -1, -2]).reshape(6, 1, 1, 1, 1) * a
     r = [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)]
     assert min(r) < 0 < max(r)
-    expected = np.mean([max(0, -value) for value in r])
-    assert anticorrelation(torch.from_numpy(a), torch.from_numpy(b)).item() == pytest.approx(expected, rel=1e-4)
+    fine = [torch.from_numpy(volume.repeat(2, 2).repeat(2, 3).repeat(2, 4)) for volume in (a, b)]
+    for margin in (0, 0.3):
+        expected = np.mean([max(0, margin - value) for value in r])
+        assert anticorrelation(*fine, margin).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_differs_within_two_voxels_is_noise_to_anticorrelation() -> None:
+    coarse = np.random.default_rng(0).normal(size=(1, 1, 3, 4, 5))
+    image = torch.from_numpy(coarse.repeat(2, 2).repeat(2, 3).repeat(2, 4))
+    checks = torch.tensor([1.0, -1.0]).repeat(5)  # 0 on average over any two voxels in x
+    assert anticorrelation(image + 9 * checks, image, 0.99).item() == 0
 
 
 def test_descending_anticorrelation_turns_an_inverted_translation_round() -> None:

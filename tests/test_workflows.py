@@ -187,6 +187,25 @@ def test_evaluation_scores_what_inference_found(run_here: Run, volumes: Path, mo
     assert (row["volume"], float(row["f1_50"])) == ("labelY.tif", 1)
 
 
+def test_a_scale_changes_what_the_network_sees_and_not_the_size_of_the_result(
+    run_here: Run, volumes: Path, model: Path, tmp_path: Path
+) -> None:
+    files = {"image": volumes / "imageY.tif", "label": volumes / "labelY.tif", "model_path": model}
+    settings: dict[str, Any] = {"scale": [1.0, 0.5, 0.5], "intensity_gamma": 0.5, "output_dir": tmp_path / "out"}
+    workflow = run_here("evaluating", "inference", "evaluate", network_def=POINTWISE, **files, **settings)
+    assert workflow.parser.get_parsed_content("inferer").scale == (1.0, 0.5, 0.5)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["ap50"], metrics["found"]) == (1, 12)
+    instances, voxel_size = read_volume(tmp_path / "out" / "imageY_instances.tif")
+    assert instances.shape == (32, 64, 64)
+    assert voxel_size == pytest.approx(VOXEL_SIZE)
+    [whole] = workflow.parser.get_parsed_content("dataset")
+    grey = read_volume(volumes / "imageY.tif")[0]
+    low, high = np.percentile(grey, [0.5, 99.5])
+    unit = np.clip((grey - low) / (high - low), 0, 1)
+    assert np.abs(whole["image"][0].numpy() - (2 * np.sqrt(unit) - 1)).max() < 1e-3
+
+
 # ---- training in this process ----------------------------------------------------------------------------------------
 @pytest.fixture
 def train(run_here: Run, volumes: Path, tmp_path: Path) -> Run:
@@ -227,6 +246,21 @@ def test_a_volume_below_the_patch_is_padded_and_that_is_said(
     train(patch_size=[40, 32, 32], max_iterations=2, warm_up_iterations=0, validation_interval=2, holdout_fraction=0)
     assert sum("is below the patch (40, 32, 32); padded by reflection" in text for text in caplog.messages) == 2
     assert (tmp_path / "model.pt").exists()
+
+
+def test_each_domain_is_trained_at_its_own_scale_and_with_its_own_exponent(train: Run, volumes: Path) -> None:
+    scales = {"scale_x": [1.0, 0.5, 0.5], "scale_y": [0.5, 1.0, 1.0], "intensity_gamma_y": 0.5}
+    sizes = {"patch_size": [8, 16, 16], "window": [8, 16, 16], "holdout_fraction": 0.25}
+    workflow = train(label_y=volumes / "labelY.tif", **scales, **sizes)
+    part = workflow.parser.get_parsed_content
+    [source], [target], [held_out] = part("train#dataset"), part("train#target_dataset"), part("validate#dataset")
+    assert source["image"].shape == source["label"].shape == (1, 32, 16, 32)  # y without what is held out, then halved
+    assert held_out["image"].shape == held_out["label"].shape == (1, 32, 32, 64)  # a patch's 16 at half the resolution
+    assert set(np.unique(source["label"])) <= set(range(13))
+    assert target["image"].shape == (1, 16, 64, 64)
+    assert float(target["image"].float().mean()) > float(source["image"].float().mean()) + 0.1
+    assert part("validate#evaluator").state.metrics.keys() >= {"x_ap50"}
+    assert part("validate_y#evaluator").state.metrics.keys() >= {"y_with_labels_ap50"}
 
 
 @pytest.mark.slow

@@ -102,16 +102,22 @@ def check_finite(terms: Mapping[str, Tensor], iteration: int) -> None:
     )
 
 
-def anticorrelation(translated: Tensor, original: Tensor) -> Tensor:
-    """Penalty on a translation that inverts its input: max(0, -r), r the Pearson correlation of each sample.
+def anticorrelation(translated: Tensor, original: Tensor, margin: float = 0.0) -> Tensor:
+    """Penalty on a translation that does not follow its input: max(0, margin - r), the mean over the samples.
+
+    r is the Pearson correlation of each sample after averaging over 2 x 2 x 2 voxels, so that noise, which a
+    translation need not keep, counts less.
 
     Args:
         translated: (B, C, Z, Y, X).
         original: the same shape.
+        margin: the correlation asked for. 0 forbids inversion alone; above 0, what is bright must be so in both
+            domains, which also forbids objects where the input shows none.
 
     Returns:
-        Scalar in [0, 1], 0 where no sample is anti-correlated.
+        Scalar in [0, 1 + margin], 0 where every sample is correlated by `margin` or more.
     """
-    a, b = (v.float().flatten(1) - v.float().flatten(1).mean(1, keepdim=True) for v in (translated, original))
+    coarse = (F.avg_pool3d(v.float(), 2, ceil_mode=True).flatten(1) for v in (translated, original))
+    a, b = (v - v.mean(1, keepdim=True) for v in coarse)
     r = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)
-    return torch.relu(-r).mean()
+    return torch.relu(margin - r).mean()

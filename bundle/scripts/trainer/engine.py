@@ -52,6 +52,7 @@ class CySGANTrainer(Trainer):
         loss_weights: weight of each term by name; a term left out weighs 1, a term weighing 0 is not logged.
         semi_supervised: False sets the terms structure, adversarial_s and adversarial_s_rec to 0 together.
         warm_up_iterations: length of the source-only stage; 0 is the published start from noise.
+        correlation_margin: correlation of translated image and input that the term `correlation` asks for.
         pool_size: samples kept for each discriminator; the method's is 20 x batch size.
         translation_noise: deviation of Gaussian noise on translated images before they are translated back and
             segmented, so that generators cannot hide in them what they are to find again (Bashkirova et al., NeurIPS
@@ -79,6 +80,7 @@ class CySGANTrainer(Trainer):
         loss_weights: Mapping[str, float] | None = None,
         semi_supervised: bool = True,
         warm_up_iterations: int = 0,
+        correlation_margin: float = 0.0,
         pool_size: int = 40,
         translation_noise: float = 0.0,
         max_gradient_norm: float | None = None,
@@ -96,7 +98,7 @@ class CySGANTrainer(Trainer):
         off = dict.fromkeys(_SEMI_SUPERVISED, 0.0) if not semi_supervised else {}
         self.loss_weights = {**(loss_weights or {}), **off}
         self.warm_up_iterations = warm_up_iterations
-        self.translation_noise = translation_noise
+        self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
         self.max_gradient_norm = max_gradient_norm
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
@@ -181,7 +183,8 @@ class CySGANTrainer(Trainer):
             "adversarial_s_rec": lambda: self._fools("discriminator_s", maps_rec_y),
             "identity": lambda: self._identity(batch),
             "correlation": lambda: (
-                anticorrelation(fake_y, batch["recon_x"]) + anticorrelation(fake_x, batch["recon_y"])
+                anticorrelation(fake_y, batch["recon_x"], self.correlation_margin)
+                + anticorrelation(fake_x, batch["recon_y"], self.correlation_margin)
             ),
         }
         self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
