@@ -56,13 +56,13 @@ class PeakMemory(threading.Thread):
 
 
 def demo(
-    output_dir: str = "outputs/demo", seed: int = 0, shape: Sequence[int] = (64, 192, 192), **overrides: Any
+    output_dir: str = "outputs/demo", seed: int = 1, shape: Sequence[int] = (64, 192, 192), **overrides: Any
 ) -> None:
     """Write an example pair, train, segment Y, score and draw; print a table and the path of the picture.
 
     Args:
         output_dir: where everything goes.
-        seed: of the example pair.
+        seed: of the example pair. Not one of those (0 and 7) whose scores were looked at while settings were chosen.
         shape: of its two volumes, (Z, Y, X).
         **overrides: keys of train.yaml to change, such as `--max_iterations 20` for a quick look.
 
