@@ -330,7 +330,7 @@ def test_a_discriminator_compares_with_earlier_fakes_when_its_pool_is_full() -> 
     trainer.run()
     fakes, pairs = shown[0::2], shown[1::2]
     assert all(torch.equal(pair[:1], volumes[i]["recon_x"]) for i, pair in enumerate(pairs))
-    drawn = [next(j for j in range(6) if torch.equal(fakes[j], pair[1:])) for pair in pairs]
+    drawn = [next(j for j in range(6) if torch.allclose(fakes[j], pair[1:], atol=1e-3)) for pair in pairs]
     assert all(j <= i for i, j in enumerate(drawn))
     assert drawn != list(range(6))
 

@@ -28,7 +28,8 @@ def adamw(
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     beta_1, beta_2 = betas
-    return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(beta_1, beta_2))
+    # One kernel for all parameters; on a GPU it also reads a loss scaler's verdict without waiting for it.
+    return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(beta_1, beta_2), fused=True)
 
 
 def warm_up_cosine(

@@ -4,15 +4,20 @@ Both follow the published design (arXiv 2204.03082 and its released code): kerne
 fine stages, where serial sections are thicker than the in-plane voxel, and isotropic in the coarse ones.
 """
 
-from scripts.networks.block import GroupNorm3d, NonLocalBlock, ResidualSEBlock, bare
+from scripts.networks.arithmetic import inputs_alone
+from scripts.networks.block import NonLocalBlock, ResidualSEBlock, bare
 from scripts.networks.discriminator import PatchDiscriminator3D
 from scripts.networks.generator import SegmentationGenerator
+from scripts.networks.layer import ChannelNorm, ConvNormAct, Convolution
 
 __all__ = [
-    "GroupNorm3d",
+    "ChannelNorm",
+    "ConvNormAct",
+    "Convolution",
     "NonLocalBlock",
     "PatchDiscriminator3D",
     "ResidualSEBlock",
     "SegmentationGenerator",
     "bare",
+    "inputs_alone",
 ]

@@ -1,4 +1,4 @@
-"""What both families of networks are built of: convolutions with norm and activation, residual and non-local blocks."""
+"""Residual and non-local blocks."""
 
 from __future__ import annotations
 
@@ -7,108 +7,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import ChannelSELayer
-from monai.networks.layers.utils import get_act_layer, get_norm_layer
+from monai.networks.layers.utils import get_act_layer
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-__all__ = [
-    "GroupNorm3d",
-    "NonLocalBlock",
-    "ResidualSEBlock",
-    "bare",
-    "conv_norm_act",
-    "convolution",
-    "enlarge",
-    "normalisation",
-    "ordered",
-]
+from scripts.networks.functional import affine_act, moments
+from scripts.networks.layer import (
+    LEAKY,
+    LEAKY_SLOPE,
+    ConvNormAct,
+    Convolution,
+    Kernel,
+    by_moments,
+    coefficients,
+    conv_after,
+    normalisation,
+)
 
-LEAKY = ("leakyrelu", {"negative_slope": 0.2, "inplace": True})
-GROUP = ("group", {"num_groups": 8})
-Kernel = tuple[int, ...]
-
-
-def convolution(
-    channels: tuple[int, int], kernel: Kernel, padding_mode: str, stride: Kernel = (1, 1, 1), **options: Any
-) -> nn.Conv3d:
-    """Convolution that keeps the size (before striding); monai's Convolution cannot pad by replication."""
-    settings: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding_mode": padding_mode, "bias": False}
-    settings["padding"] = tuple(k // 2 for k in kernel)
-    return nn.Conv3d(*channels, **(settings | options))
-
-
-def conv_norm_act(
-    channels: tuple[int, int],
-    kernel: Kernel,
-    padding_mode: str,
-    norm: tuple | str,
-    stride: Kernel = (1, 1, 1),
-    **options: Any,
-) -> nn.Sequential:
-    """Convolution, norm and leaky ReLU."""
-    return nn.Sequential(
-        convolution(channels, kernel, padding_mode, stride, **options),
-        normalisation(norm, channels[1]),
-        get_act_layer(LEAKY),
-    )
-
-
-class _GroupNormFunction(torch.autograd.Function):
-    """Group norm whose backward pass is a few whole-tensor operations.
-
-    Torch's own is scalar code for channels-last on CPU.
-    dx = a dy + b x + c with coefficients of each sample and channel, from the sums of dy and dy x (Wu & He, ECCV 2018).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-        batch, channels = x.shape[:2]
-        y, mean, inverse = torch.native_group_norm(x, weight, bias, batch, channels, x[0, 0].numel(), groups, eps)
-        ctx.save_for_backward(x, weight, mean, inverse)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse = ctx.saved_tensors
-        (batch, channels), groups = x.shape[:2], mean.shape[1]
-        members = channels // groups
-        mean, inverse = (v.repeat_interleave(members, 1) for v in (mean, inverse))
-        sum_dy, sum_dy_x = dy.sum((2, 3, 4)), (dy * x).sum((2, 3, 4))
-        sum_dy_normalised = (sum_dy_x - mean * sum_dy) * inverse
-
-        def group_mean(values: Tensor) -> Tensor:
-            total = (values * weight).view(batch, groups, members).sum(2).repeat_interleave(members, 1)
-            return total / (members * x[0, 0].numel())
-
-        b = -(inverse**2) * group_mean(sum_dy_normalised)
-        c = -inverse * group_mean(sum_dy) - b * mean
-        a, b, c = (v.view(batch, channels, 1, 1, 1) for v in (inverse * weight, b, c))
-        return torch.addcmul(c, dy, a).addcmul_(x, b), sum_dy_normalised.sum(0), sum_dy.sum(0), None, None
-
-
-class GroupNorm3d(nn.GroupNorm):
-    """`nn.GroupNorm` for (B, C, Z, Y, X), parameter for parameter; backward on CPU in channels-last is 3x faster."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised tensor, the shape of `input`."""
-        own_backward = input.device.type == "cpu" and input.dtype == torch.float32 and torch.is_grad_enabled()
-        if not torch.jit.is_scripting() and own_backward:
-            return _GroupNormFunction.apply(input, self.weight, self.bias, self.num_groups, self.eps)
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
-
-
-def normalisation(norm: tuple | str, channels: int) -> nn.Module:
-    """Make MONAI's layer of that name, or the faster group norm in its place."""
-    layer = get_norm_layer(norm, spatial_dims=3, channels=channels)
-    if type(layer) is nn.GroupNorm and layer.affine:
-        return GroupNorm3d(layer.num_groups, channels, eps=layer.eps)
-    return layer
-
-
-def ordered(x: Tensor, channels_last: bool) -> Tensor:
-    """Return `x` in the memory order that the weights have."""
-    return x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x.contiguous()
+__all__ = ["NonLocalBlock", "ResidualSEBlock", "bare", "enlarge"]
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
@@ -118,21 +33,54 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 
 
 class ResidualSEBlock(nn.Module):
-    """Two convolutions and squeeze-excitation (reduction 4), added to the input: (B, C, Z, Y, X), same shape."""
+    """Two convolutions and squeeze-excitation (reduction 4), added to the input: (B, C, Z, Y, X), same shape.
 
-    def __init__(self, channels: int, kernel: Kernel, padding_mode: str, norm: tuple | str) -> None:
+    Args:
+        channels: C.
+        kernel: (z, y, x), odd.
+        padding_mode: of the convolutions.
+        norm: a MONAI norm name or (name, arguments), or "channel".
+        squeeze_excitation: weigh the channels by their means over the whole window.
+    """
+
+    def __init__(
+        self, channels: int, kernel: Kernel, padding_mode: str, norm: tuple | str, squeeze_excitation: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            conv_norm_act((channels, channels), kernel, padding_mode, norm),
-            convolution((channels, channels), kernel, padding_mode),
+            ConvNormAct((channels, channels), kernel, padding_mode, norm),
+            Convolution((channels, channels), kernel, padding_mode),
             normalisation(norm, channels),
-            ChannelSELayer(3, channels, r=4, acti_type_1=LEAKY),
+            ChannelSELayer(3, channels, r=4, acti_type_1=LEAKY) if squeeze_excitation else nn.Identity(),
         )
         self.act = get_act_layer(LEAKY)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, the shape of `x`."""
+        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
+            if self.is_lean(x):
+                return self.lean(x)
         return self.act(self.conv(x) + x)
+
+    def is_lean(self, x: Tensor) -> bool:
+        """Whether the functions of `scripts.networks.functional` do this block's work."""
+        first, _, norm, _ = self._parts()
+        return first.is_lean(x) and by_moments(norm)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(self.conv)
+
+    def lean(self, x: Tensor) -> Tensor:
+        """Do the same as `forward`; what both convolutions return, and `x`, is all that is kept."""
+        first, second, norm, gate = self._parts()
+        raw = conv_after([first], second, x)
+        mean, variance = moments(raw)
+        scale, shift = coefficients(norm, mean, variance)
+        if isinstance(gate, ChannelSELayer):
+            # The mean of the normalised tensor, which need not be made for it.
+            share = gate.fc(scale * mean + shift)
+            scale, shift = scale * share, shift * share
+        return affine_act(raw, scale, shift, x, LEAKY_SLOPE)
 
 
 class NonLocalBlock(nn.Module):

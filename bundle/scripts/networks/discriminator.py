@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scripts.networks.block import conv_norm_act, convolution, ordered
+from scripts.networks.layer import ConvNormAct, Convolution, conv_after, ordered
 
 __all__ = ["PatchDiscriminator3D"]
 
@@ -45,14 +46,18 @@ class PatchDiscriminator3D(nn.Module):
         norm = tuple(norm) if isinstance(norm, list) else norm
         widths = [in_channels, *filters]
         layers: list[nn.Module] = [
-            conv_norm_act((widths[i], widths[i + 1]), tuple(kernels[i]), padding_mode, norm, tuple(strides[i]))
+            ConvNormAct((widths[i], widths[i + 1]), tuple(kernels[i]), padding_mode, norm, tuple(strides[i]))
             for i in range(len(filters))
         ]
-        layers.append(convolution((widths[-1], 1), tuple(kernels[-1]), padding_mode, tuple(strides[-1]), bias=True))
+        layers.append(Convolution((widths[-1], 1), tuple(kernels[-1]), padding_mode, tuple(strides[-1]), bias=True))
         self.layers = nn.Sequential(*layers)
         self.channels_last = channels_last
         self.to(memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores without an activation; least squares compares them with 1 (real) and 0 (generated)."""
-        return self.layers(ordered(x, self.channels_last))
+        x = ordered(x, self.channels_last)
+        layers: list[Any] = list(self.layers)
+        if all(layer.is_lean(x) for layer in layers):
+            return conv_after(layers[:-1], layers[-1], x)
+        return self.layers(x)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from scripts.allocator import reused_memory
 from scripts.image_pool import ImagePool
 from scripts.losses import anticorrelation, check_finite
 from scripts.networks import bare
@@ -116,6 +117,11 @@ class CySGANTrainer(Trainer):
         self.state.panels = {}
         # Only now: handlers may look at the engine's parts when they attach.
         self._register_handlers(handlers or ())
+
+    def run(self) -> None:
+        """Train; memory that is freed meanwhile is kept for reuse."""
+        with reused_memory():
+            super().run()
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}

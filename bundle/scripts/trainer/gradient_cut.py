@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scripts.networks import inputs_alone
+
 __all__ = ["GradientCut"]
 
 
@@ -26,4 +28,5 @@ class GradientCut:
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of `loss` at every leaf, 0 where it does not depend on one; the graph is kept."""
-        return list(torch.autograd.grad(loss, self.leaves, retain_graph=True, materialize_grads=True))
+        with inputs_alone():
+            return list(torch.autograd.grad(loss, self.leaves, retain_graph=True, materialize_grads=True))
