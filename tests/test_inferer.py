@@ -12,7 +12,8 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from scripts.errors import InputError
-from scripts.inferer import MapInferer, _orient, _orientations, _restore, pad_by_reflection
+from scripts.inferer import MapInferer, pad_by_reflection
+from scripts.inferer.orientation import orient, orientations, restore
 
 
 class ThreeMaps:
@@ -88,11 +89,11 @@ def test_flips_make_a_directed_network_symmetric(volume, flips, same):
 
 def test_every_orientation_is_another_one_and_is_undone():
     volume = torch.arange(2 * 3 * 4.0).reshape(1, 1, 2, 3, 4)
-    turned = [_orient(volume, turn) for turn in _orientations(16)]
+    turned = [orient(volume, turn) for turn in orientations(16)]
     assert len(turned) == 16
     assert not any(a.shape == b.shape and torch.equal(a, b) for a, b in itertools.combinations(turned, 2))
-    for turn in _orientations(16):
-        torch.testing.assert_close(_restore(_orient(volume, turn), turn), volume)
+    for turn in orientations(16):
+        torch.testing.assert_close(restore(orient(volume, turn), turn), volume)
 
 
 def test_the_translated_image_comes_first(volume):
@@ -227,6 +228,53 @@ def test_cuda_network_with_the_maps_on_the_cpu(volume):
     maps = inferer(volume, Pointwise().cuda())
     assert maps.device.type == "cpu"
     torch.testing.assert_close(maps, expected(volume)[:, 1:], atol=2e-6, rtol=0)
+
+
+class WithMaps(Pointwise):
+    """Can give the maps without the image."""
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[:, 1:]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the image was worked out, which nobody asked for")
+
+
+def test_a_network_that_can_is_asked_for_the_maps_alone(volume):
+    maps = MapInferer(ThreeMaps(), (5, 8, 11), progress=False)(volume, WithMaps())
+    torch.testing.assert_close(maps, expected(volume)[:, 1:], atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+def test_empty_windows_are_background_and_not_given_to_the_network(with_image):
+    dark = torch.full((1, 1, 4, 8, 32), -1.0)
+    dark[..., 16:] = 0.5
+    dark[0, 0, 0, 0, 0] = 1.0  # one bright voxel is noise, not an object
+    network = Pointwise()
+    inferer = MapInferer(ThreeMaps(), (4, 8, 8), 2, 0.0, "constant", padding=0, with_image=with_image, empty_below=0.0)
+    maps = inferer(dark, network)
+    assert sum(shape[0] for shape in network.shapes) == 2
+    assert maps[..., :16].abs().max() == 0
+    first = 0 if with_image else 1
+    torch.testing.assert_close(maps[..., 16:], expected(dark)[:, first:, ..., 16:], atol=2e-6, rtol=0)
+
+
+def test_windows_of_one_batch_may_be_empty_in_part():
+    volume = torch.cat([torch.full((1, 1, 4, 8, 8), -1.0), torch.full((1, 1, 4, 8, 8), 0.5)], -1)
+    maps = MapInferer(ThreeMaps(), (4, 8, 8), 2, 0.0, "constant", padding=0, empty_below=0.0)(volume, Pointwise())
+    assert maps[..., :8].abs().max() == 0
+    torch.testing.assert_close(maps[..., 8:], expected(volume)[:, 1:, ..., 8:], atol=2e-6, rtol=0)
+
+
+def test_mixed_precision_is_bfloat16_in_the_network_and_single_outside(volume):
+    torch.manual_seed(0)
+    network, seen = nn.Conv3d(1, 4, 1), []
+    network.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    exact = MapInferer(ThreeMaps(), (9, 21, 26), padding=0, progress=False)(volume, network)
+    maps = MapInferer(ThreeMaps(), (9, 21, 26), padding=0, progress=False, amp=True)(volume, network)
+    assert seen == [torch.float32, torch.bfloat16]
+    assert maps.dtype == torch.float32
+    torch.testing.assert_close(maps, exact, atol=5e-3, rtol=0)
 
 
 def test_a_scaled_network_sees_smaller_windows_and_its_maps_have_the_size_of_the_volume(volume):

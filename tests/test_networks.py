@@ -126,7 +126,7 @@ def test_copies_of_a_generator_are_equal_and_independent() -> None:
     assert torch.equal(network(x), before)
 
 
-# ---- the same with fewer bytes moved -----------------------------------------------------------------------------------
+# ---- the same with fewer bytes moved ---------------------------------------------------------------------------------
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let torch's own layers do all the work from the call on."""

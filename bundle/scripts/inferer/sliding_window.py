@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from monai.inferers import SlidingWindowInferer
 from monai.inferers.utils import sliding_window_inference
 from monai.utils import BlendMode, convert_data_type, convert_to_dst_type, ensure_tuple_rep
 from tqdm import tqdm
 
+from scripts.allocator import reused_memory
 from scripts.errors import InputError
+from scripts.inferer.orientation import FLIPS, orient, orientations, restore
+from scripts.inferer.padding import pad_by_reflection
 from scripts.scaling import checked_scale, resized, scaled_shape
 
-__all__ = ["MapInferer", "pad_by_reflection"]
-
-Orientation = tuple[tuple[int, ...], bool]
-"""Axes to flip (counted from the end), and whether y and x are swapped before."""
-
-FLIPS: dict[int, tuple[int, ...]] = {1: (), 2: (-1,), 4: (-2, -1), 8: (-3, -2, -1), 16: (-3, -2, -1)}
+__all__ = ["MapInferer"]
 
 
 class MapRepresentation(Protocol):
@@ -60,7 +56,12 @@ class MapInferer(SlidingWindowInferer):
         padding: voxels (z, y, x) reflected at both ends of each axis before, and cropped after.
         flips: number of orientations that are averaged: 1 none, 2 flips of x, 4 of y and x, 8 of z, y and x, and 16
             those with y and x swapped as well.
-        with_image: put the translated image, channel 0 of the network, before the maps.
+        with_image: put the translated image, channel 0 of the network, before the maps. Without it a network that has a
+            method `maps` is asked for the maps alone.
+        amp: mixed precision, bfloat16, on the device of the network.
+        empty_below: grey value, in [-1, 1], under which a window counts as empty: if no more than a hundredth of its
+            voxels reach it, the window is not given to the network and its maps are those of background, all 0. For
+            objects brighter than what surrounds them. None looks at every window.
         progress: show a bar with the time left.
         sw_device: device of the network, by default that of the input.
         device: device of the blended maps, by default that of the input.
@@ -84,6 +85,8 @@ class MapInferer(SlidingWindowInferer):
         with_image: bool = False,
         progress: bool = True,
         scale: Sequence[float] = (1.0, 1.0, 1.0),
+        amp: bool = False,
+        empty_below: float | None = None,
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
         buffer_steps: int | None = None,
@@ -101,7 +104,7 @@ class MapInferer(SlidingWindowInferer):
         self.representation = representation
         self.scale = checked_scale(scale)
         self.flips = flips
-        self.with_image = with_image
+        self.with_image, self.amp, self.empty_below = with_image, amp, empty_below
         self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
 
     @torch.no_grad()
@@ -126,14 +129,15 @@ class MapInferer(SlidingWindowInferer):
         device = kwargs.pop("device", self.device)
         padded = pad_by_reflection(convert_data_type(inputs, torch.Tensor)[0].float(), self.padding)
         window = self._window(padded.shape[2:])
-        with tqdm(total=self._count(padded, window), desc="maps", unit="window", disable=not self.progress) as bar:
+        forward = self._forward(network, *args, **kwargs)
+        bar = tqdm(total=self._count(padded, window), desc="maps", unit="window", disable=not self.progress)
 
-            def predict(batch: torch.Tensor) -> torch.Tensor:
-                small = resized(batch, scaled_shape(batch.shape[2:], self.scale))
-                maps = self._average(small, lambda oriented: network(oriented, *args, **kwargs))
-                bar.update(len(batch))
-                return resized(maps, batch.shape[2:])
+        def predict(batch: torch.Tensor) -> torch.Tensor:
+            maps = self._predict(batch, forward)
+            bar.update(len(batch))
+            return maps
 
+        with bar, reused_memory():
             blended = self._blend(padded, window, predict, device)
         z, y, x = (slice(p, p + n) for p, n in zip(self.padding, inputs.shape[2:], strict=True))
         maps = blended[:, :, z, y, x].clamp_(0, 1)  # a weighted mean can leave [0, 1] by a rounding error
@@ -168,57 +172,49 @@ class MapInferer(SlidingWindowInferer):
         )
         return blended
 
+    def _predict(self, batch: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Maps of a batch of windows, those that are empty left out."""
+        busy = self._busy(batch)
+        if not busy.any():
+            return batch.new_zeros(len(batch), self.representation.channels + self.with_image, *batch.shape[2:])
+        small = resized(batch if busy.all() else batch[busy], scaled_shape(batch.shape[2:], self.scale))
+        maps = resized(self._average(small, network), batch.shape[2:])
+        if busy.all():
+            return maps
+        everything = maps.new_zeros(len(batch), *maps.shape[1:])
+        everything[busy] = maps
+        return everything
+
+    def _busy(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.empty_below is None:
+            return torch.ones(len(batch), dtype=torch.bool, device=batch.device)
+        return (batch >= self.empty_below).float().mean((1, 2, 3, 4)) > 0.01
+
     def _average(self, batch: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Mean over the orientations; always a new tensor, for MONAI multiplies it by the weights in place."""
         total = torch.zeros((), device=batch.device)
-        for turn in _orientations(self.flips):
-            oriented = _orient(batch, turn)
-            total = total + _restore(self._activate(network(oriented), oriented.shape), turn)
+        for turn in orientations(self.flips):
+            oriented = orient(batch, turn)
+            total = total + restore(self._activate(network(oriented)), turn)
         return total / self.flips
 
-    def _activate(self, logits: torch.Tensor, windows: Sequence[int]) -> torch.Tensor:
-        channels = 1 + self.representation.channels
-        if tuple(logits.shape) != (windows[0], channels, *windows[2:]):
-            raise InputError(
-                f"the network returned {tuple(logits.shape)} for windows {tuple(windows)}; expected "
-                f"{channels} channels of the same size: the translated image and {channels - 1} maps"
-            )
-        logits = logits.float()  # half precision ends here: 8 bits of mantissa would show in the blended maps
-        maps = self.representation.to_unit(self.representation.activate(logits[:, 1:]))
-        return torch.cat([(torch.tanh(logits[:, :1]) + 1) / 2, maps], dim=1) if self.with_image else maps
+    def _forward(self, network: Any, *args: Any, **kwargs: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What gives the logits of windows, those of the image among them only if there is no way to leave them out."""
+        alone = None if self.with_image else getattr(network, "maps", None)
+        maps = self.representation.channels
 
+        def forward(windows: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.amp):
+                logits = (alone or network)(windows, *args, **kwargs)
+            if tuple(logits.shape) != (len(windows), maps + (alone is None), *windows.shape[2:]):
+                raise InputError(
+                    f"the network returned {tuple(logits.shape)} for windows {tuple(windows.shape)}; expected "
+                    f"{1 + maps} channels of the same size: the translated image and {maps} maps"
+                )
+            return logits.float()  # half precision ends here: 8 bits of mantissa would show in the blended maps
 
-def pad_by_reflection(volume: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
-    """Pad both ends of z, y and x by reflection; what a short side cannot reflect is replicated.
+        return forward
 
-    Args:
-        volume: (B, C, Z, Y, X).
-        padding: voxels (z, y, x).
-
-    Returns:
-        The padded volume, or `volume` itself if nothing is to be padded.
-    """
-    fits = [min(p, n - 1) for p, n in zip(padding, volume.shape[2:], strict=True)]
-    rest = [p - fit for p, fit in zip(padding, fits, strict=True)]
-    for sides, mode in ((fits, "reflect"), (rest, "replicate")):
-        if any(sides):
-            volume = F.pad(volume, [side for side in reversed(sides) for _ in range(2)], mode=mode)
-    return volume
-
-
-def _orientations(number: int) -> list[Orientation]:
-    axes = FLIPS[number]
-    subsets = [chosen for size in range(len(axes) + 1) for chosen in itertools.combinations(axes, size)]
-    return [(chosen, swapped) for swapped in ((False, True) if number == 16 else (False,)) for chosen in subsets]
-
-
-def _orient(volume: torch.Tensor, turn: Orientation) -> torch.Tensor:
-    axes, swapped = turn
-    volume = volume.transpose(-1, -2) if swapped else volume
-    return volume.flip(axes) if axes else volume
-
-
-def _restore(volume: torch.Tensor, turn: Orientation) -> torch.Tensor:
-    axes, swapped = turn
-    volume = volume.flip(axes) if axes else volume
-    return volume.transpose(-1, -2) if swapped else volume
+    def _activate(self, logits: torch.Tensor) -> torch.Tensor:
+        unit = self.representation.to_unit(self.representation.activate(logits[:, -self.representation.channels :]))
+        return torch.cat([(torch.tanh(logits[:, :1]) + 1) / 2, unit], dim=1) if self.with_image else unit
