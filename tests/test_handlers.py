@@ -102,6 +102,31 @@ def test_the_bar_of_another_rank_is_silent(capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().err == ""
 
 
+def test_values_are_read_once_an_interval_for_a_gpu_would_wait_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    for name in ("item", "tolist", "__float__", "__bool__", "__format__", "numpy"):
+        original = getattr(torch.Tensor, name)
+
+        def spy(tensor: torch.Tensor, *rest: Any, name: str = name, original: Any = original) -> Any:
+            reads.append(name)
+            return original(tensor, *rest)
+
+        monkeypatch.setattr(torch.Tensor, name, spy)
+    outputs = [{"loss": torch.tensor(1.0), "cycle_x": torch.tensor(2.0)}] * 20
+    engine = engine_of(outputs, panels=panels())
+    LossTable(str(tmp_path / "losses.csv"), interval=10).attach(engine)
+    PolarityWatch(window=10).attach(engine)
+    engine.go()
+    assert len(reads) == 2 * (1 + 3)  # a table's row, and three correlations
+    reads.clear()
+    bar = engine_of(outputs)
+    TermProgressBar(terms=("cycle_x",), interval=10).attach(bar)
+    bar.go()
+    assert reads.count("__format__") == 2 * 2
+
+
 # ---- pictures --------------------------------------------------------------------------------------------------------
 def panels(**signs: int) -> dict[str, torch.Tensor]:
     """Images and maps of one step that follow one pattern, or where `signs` is -1, its inverse."""

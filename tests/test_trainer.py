@@ -18,7 +18,7 @@ from scripts.losses import NonFiniteLossError
 from scripts.networks import PatchDiscriminator3D, SegmentationGenerator
 from scripts.optimizers import adamw, warm_up_cosine
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
-from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer
+from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer, FiniteWatch
 
 BOTH = {"generator_xy", "generator_yx"}
 DISCRIMINATORS = {"discriminator_x", "discriminator_y", "discriminator_s"}
@@ -414,6 +414,37 @@ def test_a_discriminator_whose_loss_is_no_number_is_not_changed() -> None:
     with pytest.raises(NonFiniteLossError, match="discriminator_x = nan"):
         build(networks, [spoilt("recon_x")], loss_weights={"cycle_x": 0.0}).run()
     assert changed(before, networks) & DISCRIMINATORS == set()
+
+
+def test_on_a_gpu_values_are_looked_at_together_and_the_first_that_is_no_number_is_named() -> None:
+    watch, terms = FiniteWatch(interval=3), {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}
+    for iteration in (1, 2, 3):
+        watch.keep(terms, iteration)
+        watch.look(iteration)
+    watch.keep(terms | {"b": torch.tensor(float("nan"))}, 4)
+    watch.look(4)
+    watch.keep(terms | {"a": torch.tensor(float("inf"))}, 5)
+    watch.look(5)
+    with pytest.raises(NonFiniteLossError, match=r"iteration 4: b = nan"):
+        watch.look(6)
+
+
+def test_the_last_iteration_is_looked_at_whatever_the_interval() -> None:
+    watch = FiniteWatch(interval=10)
+    watch.keep({"a": torch.tensor(float("nan"))}, 2)
+    watch.look(2)
+    with pytest.raises(NonFiniteLossError, match="iteration 2"):
+        watch.look(2, last=True)
+
+
+@pytest.mark.parametrize("interval", [1, 2])
+def test_a_training_that_defers_looking_stops_at_the_next_look(monkeypatch: pytest.MonkeyPatch, interval: int) -> None:
+    monkeypatch.setattr(FiniteWatch, "__call__", lambda self, terms, iteration, device: self.keep(terms, iteration))
+    broken = batch(0) | {"target_x": torch.full_like(batch(0)["target_x"], float("nan"))}
+    trainer = build(small_networks(), [broken] + [batch(i) for i in range(4)], check_interval=interval)
+    with pytest.raises(NonFiniteLossError, match="iteration 1"):
+        trainer.run()
+    assert trainer.state.iteration == interval
 
 
 def test_a_value_that_is_no_number_stops_the_warm_up_too() -> None:

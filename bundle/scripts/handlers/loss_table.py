@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
@@ -30,7 +30,7 @@ class LossTable:
     def __init__(self, path: str, interval: int = 10) -> None:
         self.path, self.interval = Path(path), interval
         self.rows: list[dict[str, Any]] = []
-        self.sums: dict[str, list[float]] = {}
+        self.values: dict[str, list[Any]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect every iteration, write every `interval` and at the end."""
@@ -47,14 +47,17 @@ class LossTable:
 
     def _collect(self, engine: Engine) -> None:
         for name, value in engine.state.output.items():
-            self.sums.setdefault(name, []).append(float(value))
+            self.values.setdefault(name, []).append(value)
 
     def _write(self, engine: Engine) -> None:
-        if not self.sums:
+        if not self.values:
             return
-        means = {name: float(np.mean(values)) for name, values in self.sums.items()}
-        self.rows.append({"iteration": engine.state.iteration, **means})
-        self.sums.clear()
+        # One look at the device for all: each makes it finish what it was asked for.
+        means = torch.stack(
+            [torch.stack([torch.as_tensor(v) for v in values]).mean() for values in self.values.values()]
+        )
+        self.rows.append({"iteration": engine.state.iteration, **dict(zip(self.values, means.tolist(), strict=True))})
+        self.values.clear()
         if engine.state.rank == 0:
             write_table(self.path, self.rows)
 
@@ -65,12 +68,16 @@ class TermProgressBar:
     Args:
         description: before the bar.
         terms: losses shown beside "loss".
+        interval: iterations after which they are read anew.
     """
 
     def __init__(
-        self, description: str = "training", terms: Sequence[str] = ("cycle_y", "segmentation_x", "structure")
+        self,
+        description: str = "training",
+        terms: Sequence[str] = ("cycle_y", "segmentation_x", "structure"),
+        interval: int = 10,
     ) -> None:
-        self.description, self.terms = description, ("loss", *terms)
+        self.description, self.terms, self.interval = description, ("loss", *terms), interval
 
     def attach(self, engine: Engine) -> None:
         """Open the bar at the start of the run, move it every iteration, close it at the end."""
@@ -89,6 +96,8 @@ class TermProgressBar:
         )
 
     def _move(self, engine: Engine) -> None:
-        latest = engine.state.output
-        self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in self.terms if name in latest}, refresh=False)
+        last = self.bar.n + 1 == self.bar.total
+        if engine.state.iteration % self.interval == 0 or last:
+            latest = engine.state.output
+            self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in self.terms if name in latest}, refresh=False)
         self.bar.update()

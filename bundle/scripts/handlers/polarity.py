@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 
-import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -29,7 +29,7 @@ class PolarityWatch:
 
     def __init__(self, window: int = 50, threshold: float = 0.1) -> None:
         self.window, self.threshold = window, threshold
-        self.seen: dict[str, list[float]] = {}
+        self.seen: dict[str, list[Tensor]] = {}
         self.warned: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
@@ -41,11 +41,11 @@ class PolarityWatch:
         panels = engine.state.panels
         if "fake_x" not in panels:
             return
-        self.seen.setdefault("translation", []).append(correlation(panels["y"][0], panels["fake_x"][0]))
-        self.seen.setdefault("y", []).append(correlation(panels["y"][0], panels["maps_y"][0]))
-        self.seen.setdefault("x", []).append(correlation(panels["x"][0], panels["maps_x"][0]))
+        self.seen.setdefault("translation", []).append(_correlation(panels["y"][0], panels["fake_x"][0]))
+        self.seen.setdefault("y", []).append(_correlation(panels["y"][0], panels["maps_y"][0]))
+        self.seen.setdefault("x", []).append(_correlation(panels["x"][0], panels["maps_x"][0]))
         if len(self.seen["x"]) >= self.window:
-            self._judge(engine, {name: float(np.nanmean(values)) for name, values in self.seen.items()})
+            self._judge(engine, {name: float(torch.stack(values).nanmean()) for name, values in self.seen.items()})
             self.seen.clear()
 
     def _judge(self, engine: Engine, mean: Mapping[str, float]) -> None:
@@ -75,6 +75,11 @@ class PolarityWatch:
 
 def correlation(a: Tensor, b: Tensor) -> float:
     """Pearson correlation of two tensors of one shape; NaN where one is constant."""
+    return float(_correlation(a, b))
+
+
+def _correlation(a: Tensor, b: Tensor) -> Tensor:
+    """The same as a tensor: to read a number would make a GPU wait in every iteration."""
     a, b = (v.float().flatten() - v.float().mean() for v in (a, b))
-    norm = float(a.norm() * b.norm())
-    return float(a @ b) / norm if norm > 1e-6 else math.nan
+    norm = a.norm() * b.norm()
+    return torch.where(norm > 1e-6, a @ b / norm, math.nan)

@@ -2,5 +2,6 @@
 
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.update import FiniteWatch, Update
 
-__all__ = ["WARM_UP_COMPLETED", "CySGANTrainer", "GradientCut"]
+__all__ = ["WARM_UP_COMPLETED", "CySGANTrainer", "FiniteWatch", "GradientCut", "Update"]

@@ -11,17 +11,16 @@ from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from monai.losses import PatchAdversarialLoss
-from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from scripts.allocator import reused_memory
 from scripts.image_pool import ImagePool
-from scripts.losses import anticorrelation, check_finite
+from scripts.losses import anticorrelation
 from scripts.networks import bare
-from scripts.optimizers import has_gradient
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.update import FiniteWatch, Update
 
 __all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]
 
@@ -59,6 +58,7 @@ class CySGANTrainer(Trainer):
             segmented, so that generators cannot hide in them what they are to find again (Bashkirova et al., NeurIPS
             2019); 0 is published.
         max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
+        check_interval: iterations between looks for values that are no numbers, on a GPU (see `FiniteWatch`).
         epoch_length: iterations of an epoch, default one pass over `data_loader`.
         inferer: how a generator is applied to a patch; kept for MONAI's property check.
         amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
@@ -66,7 +66,7 @@ class CySGANTrainer(Trainer):
         **options: passed to `monai.engines.Trainer`.
 
     Raises:
-        NonFiniteLossError: as soon as a term is NaN or infinite, before any step on it.
+        NonFiniteLossError: as soon as a term is NaN or infinite, on a CPU before any step on it.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class CySGANTrainer(Trainer):
         pool_size: int = 40,
         translation_noise: float = 0.0,
         max_gradient_norm: float | None = None,
+        check_interval: int = 10,
         epoch_length: int | None = None,
         inferer: Inferer | None = None,
         amp: bool = False,
@@ -100,7 +101,8 @@ class CySGANTrainer(Trainer):
         self.loss_weights = {**(loss_weights or {}), **off}
         self.warm_up_iterations = warm_up_iterations
         self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
-        self.max_gradient_norm = max_gradient_norm
+        self.update = Update(self.optimizers, self.schedules, self.loss_weights, max_gradient_norm)
+        self.watch = FiniteWatch(check_interval)
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(
@@ -127,6 +129,8 @@ class CySGANTrainer(Trainer):
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
         step = self._warm_up if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
         terms = step(batch)
+        ends = self.state.iteration in (self.warm_up_iterations, self.state.max_epochs * self.state.epoch_length)
+        self.watch.look(self.state.iteration, last=ends)
         self.state.output = {name: value.detach() for name, value in terms.items()}
         if self.state.iteration == self.warm_up_iterations:
             self._start_from_warm_up()
@@ -142,7 +146,9 @@ class CySGANTrainer(Trainer):
                 "identity_x": F.l1_loss(image, batch["recon_x"]),
             }
         self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
-        return self._optimise(terms, ["warm_up"], [self.network])
+        losses = self._optimise(terms, ["warm_up"], [self.network])
+        self.loss_scaler.update()
+        return losses
 
     def _start_from_warm_up(self) -> None:
         state = bare(self.networks["generator_yx"]).state_dict()
@@ -196,7 +202,7 @@ class CySGANTrainer(Trainer):
         self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
         self._show(y=batch["image_y"], fake_x=fake_x, rec_y=rec_y, maps_y=maps_y, maps_rec_y=maps_rec_y)
         made = {"fake_x": fake_x, "fake_y": fake_y, "maps_y": maps_y, "maps_rec_y": maps_rec_y}
-        return {name: term() for name, term in terms.items() if self._weight(name)}, made, cut
+        return {name: term() for name, term in terms.items() if self.update.weight(name)}, made, cut
 
     def _discriminator_terms(self, batch: dict[str, Tensor], made: dict[str, Tensor]) -> dict[str, Tensor]:
         maps = made["maps_y"] if torch.rand(()) < 0.5 else made["maps_rec_y"]
@@ -226,38 +232,11 @@ class CySGANTrainer(Trainer):
         same_y, _ = self._translate("generator_xy", batch["image_y"])
         return F.l1_loss(same_x, batch["recon_x"]) + F.l1_loss(same_y, batch["recon_y"])
 
-    def _weight(self, name: str) -> float:
-        return self.loss_weights.get(name, 0.0 if name in ("identity", "correlation") else 1.0)
-
     def _optimise(
-        self, terms: dict[str, Tensor], optimizers: list[str], limited: list[nn.Module], cut: GradientCut | None = None
+        self, terms: dict[str, Tensor], names: list[str], limited: list[nn.Module], cut: GradientCut | None = None
     ) -> dict[str, Tensor]:
-        """Step the named optimisers and their schedules on the weighted sum of `terms`; return the terms and `loss`."""
-        check_finite(terms, self.state.iteration)
-        loss = self._weighted(terms)
-        for name in optimizers:
-            self.optimizers[name].zero_grad(set_to_none=True)
-        roots, gradients = [self.loss_scaler.scale(loss)], list[Tensor | None]([None])
-        if cut and (cycle := {name: value for name, value in terms.items() if name.startswith("cycle")}):
-            roots += cut.images
-            gradients += cut.gradients(self.loss_scaler.scale(self._weighted(cycle)))
-        torch.autograd.backward(roots, gradients)
-        for name in optimizers:
-            self.loss_scaler.unscale_(self.optimizers[name])
-        if self.max_gradient_norm:
-            for network in limited:
-                nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
-        for name in optimizers:
-            # A scaler refuses to step a network that no term reaches, as in some ablations.
-            if not self.loss_scaler.is_enabled() or has_gradient(self.optimizers[name]):
-                self.loss_scaler.step(self.optimizers[name])
-            self.schedules[name].step()
-        if optimizers == ["warm_up"]:
-            self.loss_scaler.update()
-        return {CommonKeys.LOSS: loss, **terms}
-
-    def _weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([self._weight(name) * value for name, value in terms.items()]).sum()
+        self.watch(terms, self.state.iteration, self.state.device)
+        return self.update(terms, names, limited, self.loss_scaler, cut)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
