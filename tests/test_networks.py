@@ -107,12 +107,12 @@ def test_a_norm_is_named_as_in_a_configuration(norm: Any) -> None:
     "options", [{}, {"project_lowest": False, "non_local": False}, {"channels_last": False, "padding_mode": "zeros"}]
 )
 def test_a_scripted_generator_gives_equal_outputs_after_saving(options: dict[str, Any]) -> None:
-    network, file = generator(**options), io.BytesIO()
+    network, file = generator(**options).double(), io.BytesIO()
     torch.jit.save(torch.jit.script(network), file)
     file.seek(0)
     scripted = torch.jit.load(file)
     for size in ((8, 16, 16), (5, 9, 11)):
-        x = image(1, 1, *size)
+        x = image(1, 1, *size).double()
         torch.testing.assert_close(scripted(x), network(x))
     assert list(scripted.state_dict()) == list(network.state_dict())
 
@@ -129,11 +129,13 @@ def test_copies_of_a_generator_are_equal_and_independent() -> None:
 # ---- the same with fewer bytes moved ---------------------------------------------------------------------------------
 @pytest.fixture
 def plainly(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let torch's own layers do all the work from the call on."""
+    """Treat all tensors as large at first, and let torch's own layers do all the work from the call on."""
+    monkeypatch.setattr(functional, "LARGE", 0)
 
     def switch() -> None:
-        monkeypatch.setattr(layer, "serves", lambda _: False)
+        monkeypatch.setattr(layer, "serves", lambda *_: False)
         monkeypatch.setattr(layer.Convolution, "forward", lambda self, x: self._conv_forward(x, self.weight, self.bias))
+        monkeypatch.setattr(layer.GroupNorm3d, "forward", nn.GroupNorm.forward)
 
     return switch
 
@@ -181,6 +183,17 @@ def test_every_gradient_of_a_generator_is_that_of_torchs_layers(
     network, x = generator(**options).train().double(), image(batch, 1, 5, 11, 12).double()
     found = outcome(network, x)
     network.checkpoint_activations = False
+    plainly()
+    assert_same(found, outcome(network, x))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_every_gradient_of_a_small_generator_is_that_of_torchs_layers(
+    plainly: Callable[[], None], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(functional, "LARGE", 2**20)
+    network, x = generator().train().double(), image(batch, 1, 5, 11, 12).double()
+    found = outcome(network, x)
     plainly()
     assert_same(found, outcome(network, x))
 
@@ -262,7 +275,11 @@ def test_moments_are_mean_and_variance_in_single_precision_at_least(dtype: torch
     torch.testing.assert_close(variance.double(), exact.var((2, 3, 4), correction=0), rtol=1e-3, atol=1e-4)
 
 
-def test_bfloat16_gradients_point_where_those_of_single_precision_do() -> None:
+@pytest.mark.parametrize("large", [0, 2**20])
+def test_bfloat16_gradients_point_where_those_of_single_precision_do(
+    monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(functional, "LARGE", large)
     network, x = generator(filters=(16, 32)).train(), image(2, 1, 6, 24, 24)
 
     def direction(amp: bool) -> Tensor:
@@ -272,7 +289,7 @@ def test_bfloat16_gradients_point_where_those_of_single_precision_do() -> None:
         (y.float().tanh() - x).pow(2).mean().backward()
         return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
-    assert torch.nn.functional.cosine_similarity(direction(True), direction(False), dim=0) > 0.99
+    assert nn.functional.cosine_similarity(direction(True), direction(False), dim=0) > 0.99
 
 
 def test_maps_are_the_channels_after_the_image() -> None:

@@ -28,12 +28,24 @@ from scripts.networks.arithmetic import (
     conv_backward,
 )
 
-__all__ = ["affine_act", "affine_act_conv", "moments", "padded_conv", "serves"]
+__all__ = ["affine_act", "affine_act_conv", "group_norm", "moments", "padded_conv", "serves"]
+
+LARGE = 2**20  # elements of a tensor that no cache holds
 
 
-def serves(x: Tensor) -> bool:
-    """Whether the functions below should run on `x`: on the CPU, where a gradient will be asked for."""
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+def serves(x: Tensor, channels: int) -> bool:
+    """Whether the functions below should make `channels` channels of the size of `x`.
+
+    On the CPU, where a gradient will be asked for, and where the tensors are too large to stay in a cache: for small
+    ones, to make again what was thrown away costs more than to keep it.
+    """
+    large = x[:, 0].numel() * max(channels, x.shape[1]) >= LARGE
+    return large and x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+    """Group norm, torch's but for the backward pass."""
+    return _GroupNorm.apply(x, weight, bias, groups, eps)
 
 
 # ---- the functions ---------------------------------------------------------------------------------------------------
@@ -130,6 +142,42 @@ class _AffineActConv(torch.autograd.Function):
         d_act, *d_weights = conv_backward(dy, y, weight, ctx.bias, ctx.geometry, needed)
         dx, d_scale, d_shift, _ = affine_act_backward(cast(Tensor, d_act), x, y, scale, ctx.slope)
         return dx, d_scale, d_shift, *d_weights, None, None
+
+
+class _GroupNorm(torch.autograd.Function):
+    """Group norm whose backward pass is a few whole-tensor operations; torch's own is scalar code for channels-last.
+
+    dx = a dy + b x + c with coefficients of each sample and channel, from the sums of dy and dy x (Wu & He, ECCV 2018).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+        batch, channels = x.shape[:2]
+        # An axis of one voxel leaves the order in memory open, and torch then takes another than it was made in.
+        last = x.is_contiguous(memory_format=torch.channels_last_3d) and min(x.shape) > 1
+        x = x if last else x.contiguous()
+        y, mean, inverse = torch.native_group_norm(x, weight, bias, batch, channels, x[0, 0].numel(), groups, eps)
+        ctx.save_for_backward(x, weight, mean, inverse)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        (batch, channels), groups = x.shape[:2], mean.shape[1]
+        members = channels // groups
+        mean, inverse = (v.repeat_interleave(members, 1) for v in (mean, inverse))
+        sum_dy, sum_dy_x = dy.sum((2, 3, 4)), (dy * x).sum((2, 3, 4))
+        sum_dy_normalised = (sum_dy_x - mean * sum_dy) * inverse
+
+        def group_mean(values: Tensor) -> Tensor:
+            total = (values * weight).view(batch, groups, members).sum(2).repeat_interleave(members, 1)
+            return total / (members * x[0, 0].numel())
+
+        b = -(inverse**2) * group_mean(sum_dy_normalised)
+        c = -inverse * group_mean(sum_dy) - b * mean
+        a, b, c = (v.view(batch, channels, 1, 1, 1) for v in (inverse * weight, b, c))
+        return torch.addcmul(c, dy, a).addcmul_(x, b), sum_dy_normalised.sum(0), sum_dy.sum(0), None, None
 
 
 def _autocast(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

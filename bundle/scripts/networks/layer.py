@@ -11,7 +11,7 @@ from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from scripts.networks.arithmetic import Geometry, conv
-from scripts.networks.functional import affine_act, affine_act_conv, moments, padded_conv, serves
+from scripts.networks.functional import affine_act, affine_act_conv, group_norm, moments, padded_conv, serves
 
 __all__ = [
     "GROUP",
@@ -20,6 +20,7 @@ __all__ = [
     "ChannelNorm",
     "ConvNormAct",
     "Convolution",
+    "GroupNorm3d",
     "by_moments",
     "coefficients",
     "conv_after",
@@ -69,7 +70,18 @@ class Convolution(nn.Conv3d):
 
     def is_lean(self, x: Tensor) -> bool:
         """Whether the functions of `scripts.networks.functional` do this layer's work."""
-        return serves(x) and self.padding_mode in ("replicate", "zeros")
+        return serves(x, self.out_channels) and self.padding_mode in ("replicate", "zeros")
+
+
+class GroupNorm3d(nn.GroupNorm):
+    """`nn.GroupNorm` for (B, C, Z, Y, X), parameter for parameter; backward on CPU in channels-last is 3x faster."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised tensor, the shape of `input`."""
+        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
+            if input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64) and torch.is_grad_enabled():
+                return group_norm(input, self.weight, self.bias, self.num_groups, self.eps)
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class ChannelNorm(nn.Module):
@@ -95,10 +107,13 @@ class ChannelNorm(nn.Module):
 
 
 def normalisation(norm: tuple | str, channels: int) -> nn.Module:
-    """Make MONAI's layer of that name, or `ChannelNorm` for "channel"."""
+    """Make MONAI's layer of that name, a faster one for group norm, or `ChannelNorm` for "channel"."""
     if norm == "channel":
         return ChannelNorm(channels)
-    return get_norm_layer(norm, spatial_dims=3, channels=channels)
+    layer = get_norm_layer(norm, spatial_dims=3, channels=channels)
+    if type(layer) is nn.GroupNorm and layer.affine:
+        return GroupNorm3d(layer.num_groups, channels, eps=layer.eps)
+    return layer
 
 
 def coefficients(norm: Any, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
