@@ -25,6 +25,7 @@ SHARED += ["intensity_percentiles", "bundle_root", "dataset_dir"]
 OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["train", "inference"], set()),
     "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
+    "tile_independent": (["train", "inference"], set()),
     "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
 }
 BASES = ("train", "inference")

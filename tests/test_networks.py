@@ -6,10 +6,12 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from scripts.networks import (
@@ -24,6 +26,7 @@ from scripts.networks import (
 )
 from scripts.networks.arithmetic import Geometry, channel_moments, conv
 
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 NORM = ("group", {"num_groups": 8})
 TINY: dict[str, Any] = {"filters": (8, 16), "isotropic_from": 1}
 
@@ -302,6 +305,21 @@ def test_channel_norm_sees_one_voxel_at_a_time() -> None:
     norm, x = ChannelNorm(8), image(1, 8, 3, 4, 5)
     torch.testing.assert_close(norm(x)[:, :, 1:, :2], norm(x[:, :, 1:, :2]))
     torch.testing.assert_close(norm(x).mean(1), torch.zeros(1, 3, 4, 5), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("options", "independent"), [("tile_independent", True), (None, False)])
+def test_what_a_window_shows_far_away_matters_only_to_the_published_network(
+    options: str | None, independent: bool
+) -> None:
+    own = yaml.safe_load((CONFIGS / f"{options}.yaml").read_text()) if options else {}
+    network = generator(**{key.split("::")[1]: value for key, value in own.items()})
+    x = image(1, 1, 5, 65, 65)
+    other = x.clone()
+    other[..., 40:, 40:] += 3
+    with torch.no_grad():
+        change = (network(x) - network(other)).abs()
+    assert change[..., 48:, 48:].max() > 0.1
+    assert (float(change[..., :16, :16].max()) == 0) == independent
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------

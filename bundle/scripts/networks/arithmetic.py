@@ -142,9 +142,12 @@ def activated(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, 
     return F.leaky_relu_(y, slope)
 
 
-def affine_act_backward(dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, slope: float) -> tuple[Tensor, ...]:
-    """Gradients of x, scale, shift and of what the activation was given; `y` is overwritten by the last of these."""
-    dz = ATEN.leaky_relu_backward.grad_input(_like(dy, y), y, slope, True, grad_input=y)
+def affine_act_backward(
+    dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, slope: float, into: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Gradients of x, scale, shift and of what the activation was given; the last is written to `into`."""
+    into = torch.empty_like(y) if into is None else into
+    dz = ATEN.leaky_relu_backward.grad_input(_like(dy, y), y, slope, True, grad_input=into)
     return affine(dz, scale, torch.zeros_like(scale)), *_sums(dz, x), dz
 
 

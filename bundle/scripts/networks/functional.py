@@ -28,7 +28,7 @@ from scripts.networks.arithmetic import (
     conv_backward,
 )
 
-__all__ = ["affine_act", "affine_act_conv", "group_norm", "moments", "padded_conv", "serves"]
+__all__ = ["affine_act", "affine_act_conv", "group_norm", "moments", "own_backward", "padded_conv", "serves"]
 
 LARGE = 2**20  # elements of a tensor that no cache holds
 
@@ -36,11 +36,19 @@ LARGE = 2**20  # elements of a tensor that no cache holds
 def serves(x: Tensor, channels: int) -> bool:
     """Whether the functions below should make `channels` channels of the size of `x`.
 
-    On the CPU, where a gradient will be asked for, and where the tensors are too large to stay in a cache: for small
-    ones, to make again what was thrown away costs more than to keep it.
+    On the CPU, and where the tensors are too large to stay in a cache: for small ones, to make again what was thrown
+    away costs more than to keep it.
     """
-    large = x[:, 0].numel() * max(channels, x.shape[1]) >= LARGE
-    return large and x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return _is_here(x) and x[:, 0].numel() * max(channels, x.shape[1]) >= LARGE
+
+
+def own_backward(x: Tensor) -> bool:
+    """Whether `group_norm` is to be taken, not torch's: where a gradient will be asked for."""
+    return _is_here(x) and torch.is_grad_enabled() and x.dtype in (torch.float32, torch.float64)
+
+
+def _is_here(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
@@ -55,7 +63,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def affine_act(x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, slope: float) -> Tensor:
-    """Return leaky ReLU of ``scale x + shift + residual``; `x` and `residual` are kept for the backward pass."""
+    """Return leaky ReLU of ``scale x + shift + residual``; `x` and what is returned are kept for the backward pass."""
     return _AffineAct.apply(x, scale, shift, residual, slope)
 
 
@@ -90,17 +98,18 @@ class _Moments(torch.autograd.Function):
 class _AffineAct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, slope: float) -> Tensor:
-        ctx.save_for_backward(x, scale, shift, residual)
-        ctx.slope = slope
-        return activated(x, scale, shift, residual, slope)
+        y = activated(x, scale, shift, residual, slope)
+        # Not what it was made of: the convolution that follows keeps it anyway.
+        ctx.save_for_backward(x, scale, y)
+        ctx.slope, ctx.residual = slope, residual is not None
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale, shift, residual = ctx.saved_tensors
-        y = activated(x, scale, shift, residual, ctx.slope)
+        x, scale, y = ctx.saved_tensors
         dx, d_scale, d_shift, dz = affine_act_backward(dy, x, y, scale, ctx.slope)
-        return dx, d_scale, d_shift, None if residual is None else dz, None
+        return dx, d_scale, d_shift, dz if ctx.residual else None, None
 
 
 class _Conv(torch.autograd.Function):
@@ -140,7 +149,7 @@ class _AffineActConv(torch.autograd.Function):
         y = activated(x, scale, shift, None, ctx.slope)
         needed = (True, *ctx.needs_input_grad[3:5])
         d_act, *d_weights = conv_backward(dy, y, weight, ctx.bias, ctx.geometry, needed)
-        dx, d_scale, d_shift, _ = affine_act_backward(cast(Tensor, d_act), x, y, scale, ctx.slope)
+        dx, d_scale, d_shift, _ = affine_act_backward(cast(Tensor, d_act), x, y, scale, ctx.slope, into=y)
         return dx, d_scale, d_shift, *d_weights, None, None
 
 

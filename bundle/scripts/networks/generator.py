@@ -106,7 +106,7 @@ class SegmentationGenerator(nn.Module):
             skips.append(x)
         x = lowest = self.attention(skips.pop())
         for level in range(len(skips) - 1, -1, -1):
-            x = self._decode(level, x, skips[level], lowest)
+            x = self._merge(level, self._join(level, x, skips.pop(), lowest))
         return x
 
     def _enter(self, x: Tensor) -> Tensor:
@@ -127,17 +127,26 @@ class SegmentationGenerator(nn.Module):
             skips.append(_remade(stage, skips[-1]))
         x = lowest = self.attention(skips.pop())
         for level in range(len(skips) - 1, -1, -1):
-            x = _remade(partial(self._decode, level), x, skips[level], lowest)
+            x = _remade(partial(self._decode, level), x, skips.pop(), lowest)
         return x
 
     def _decode(self, level: int, x: Tensor, skip: Tensor, lowest: Tensor) -> Tensor:
-        # TorchScript takes modules by constant index or in a loop alone, hence the loop that picks one level.
-        for i, (up, project, merge) in enumerate(zip(self.up, self.project, self.merge)):  # noqa: B905
+        return self._merge(level, self._join(level, x, skip, lowest))
+
+    # TorchScript takes modules by constant index or in a loop alone, hence the loops that pick one level. Two of them,
+    # so that a skip is let go before the convolutions that follow it, when nothing else needs it.
+    def _join(self, level: int, x: Tensor, skip: Tensor, lowest: Tensor) -> Tensor:
+        for i, (up, project) in enumerate(zip(self.up, self.project)):  # noqa: B905
             if i == level:
                 x = enlarge(up(x), skip)
                 x += skip
                 if self.project_lowest:
                     x += enlarge(project(lowest), x)
+        return x
+
+    def _merge(self, level: int, x: Tensor) -> Tensor:
+        for i, merge in enumerate(self.merge):
+            if i == level:
                 x = merge(x)
         return x
 

@@ -11,7 +11,15 @@ from monai.networks.layers.utils import get_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from scripts.networks.arithmetic import Geometry, conv
-from scripts.networks.functional import affine_act, affine_act_conv, group_norm, moments, padded_conv, serves
+from scripts.networks.functional import (
+    affine_act,
+    affine_act_conv,
+    group_norm,
+    moments,
+    own_backward,
+    padded_conv,
+    serves,
+)
 
 __all__ = [
     "GROUP",
@@ -79,7 +87,7 @@ class GroupNorm3d(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised tensor, the shape of `input`."""
         if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
-            if input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64) and torch.is_grad_enabled():
+            if own_backward(input):
                 return group_norm(input, self.weight, self.bias, self.num_groups, self.eps)
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
