@@ -15,6 +15,7 @@ from torch import nn
 from scripts.checkpoint import list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
+from scripts.flag import flag
 from scripts.validation import check_image, check_label, check_same_shape
 from scripts.volume_io import check_writable, read_volume
 
@@ -48,7 +49,7 @@ def check_training(
     output_dir: str,
     model_path: str,
     label_y: Volumes | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
 ) -> None:
     """See that a training can start. The volumes are looked up, not read; nothing is created.
 
@@ -71,7 +72,7 @@ def check_training(
     check_folder(Path(model_path).parent)
     if Path(model_path).is_dir():
         raise InputError(f"{model_path} is a folder; model_path needs the name of a file, such as model.pt.")
-    if resume and not list_checkpoints(output_dir):
+    if flag(resume, "resume") and not list_checkpoints(output_dir):
         raise InputError(f"{output_dir}: found no checkpoint to resume from. Start without --resume.")
 
 

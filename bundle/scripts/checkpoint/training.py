@@ -15,6 +15,7 @@ from ignite.engine import Events
 from scripts.checkpoint.random_state import RandomState, reseed
 from scripts.checkpoint.weights import brief, check_fit, save_atomically
 from scripts.errors import InputError
+from scripts.flag import flag
 
 __all__ = ["TrainingCheckpoint", "list_checkpoints"]
 
@@ -47,10 +48,10 @@ class TrainingCheckpoint:
         folder: str,
         interval: int = 5000,
         keep: int = 2,
-        resume: bool = False,
+        resume: bool | str = False,
         parts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.interval, self.keep, self.resume = Path(folder), interval, keep, resume
+        self.folder, self.interval, self.keep, self.resume = Path(folder), interval, keep, flag(resume, "resume")
         self.parts = dict(parts or {})
 
     def attach(self, engine: Any) -> None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from scripts.allocator import reused_memory
 from scripts.errors import InputError
+from scripts.flag import flag
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.padding import pad_by_reflection
 from scripts.scaling import checked_scale, resized, scaled_shape
@@ -82,10 +83,10 @@ class MapInferer(SlidingWindowInferer):
         sigma_scale: Sequence[float] | float = 0.1,
         padding: Sequence[int] | int = (4, 16, 16),
         flips: int = 1,
-        with_image: bool = False,
+        with_image: bool | str = False,
         progress: bool = True,
         scale: Sequence[float] = (1.0, 1.0, 1.0),
-        amp: bool = False,
+        amp: bool | str = False,
         empty_below: float | None = None,
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
@@ -104,7 +105,8 @@ class MapInferer(SlidingWindowInferer):
         self.representation = representation
         self.scale = checked_scale(scale)
         self.flips = flips
-        self.with_image, self.amp, self.empty_below = with_image, amp, empty_below
+        self.with_image, self.amp = flag(with_image, "with_image"), flag(amp, "amp")
+        self.empty_below = empty_below
         self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from scripts.allocator import reused_memory
+from scripts.flag import flag
 from scripts.image_pool import ImagePool
 from scripts.losses import anticorrelation
 from scripts.networks import bare
@@ -62,6 +63,7 @@ class CySGANTrainer(Trainer):
         epoch_length: iterations of an epoch, default one pass over `data_loader`.
         inferer: how a generator is applied to a patch; kept for MONAI's property check.
         amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
+        compile: let torch compile the networks when the training starts, which takes the first iterations minutes.
         handlers: ignite handlers.
         **options: passed to `monai.engines.Trainer`.
 
@@ -79,7 +81,7 @@ class CySGANTrainer(Trainer):
         schedules: Mapping[str, LRScheduler],
         representation: Any,
         loss_weights: Mapping[str, float] | None = None,
-        semi_supervised: bool = True,
+        semi_supervised: bool | str = True,
         warm_up_iterations: int = 0,
         correlation_margin: float = 0.0,
         pool_size: int = 40,
@@ -88,7 +90,8 @@ class CySGANTrainer(Trainer):
         check_interval: int = 10,
         epoch_length: int | None = None,
         inferer: Inferer | None = None,
-        amp: bool = False,
+        amp: bool | str = False,
+        compile: bool | str = False,
         handlers: Sequence[Any] | None = None,
         **options: Any,
     ) -> None:
@@ -97,12 +100,13 @@ class CySGANTrainer(Trainer):
         self.optimizers, self.schedules = dict(optimizers), dict(schedules)
         self.optimizer = self.optimizers["generator_yx"]
         self.representation = representation
-        off = dict.fromkeys(_SEMI_SUPERVISED, 0.0) if not semi_supervised else {}
+        off = {} if flag(semi_supervised, "semi_supervised") else dict.fromkeys(_SEMI_SUPERVISED, 0.0)
         self.loss_weights = {**(loss_weights or {}), **off}
         self.warm_up_iterations = warm_up_iterations
         self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
         self.update = Update(self.optimizers, self.schedules, self.loss_weights, max_gradient_norm)
         self.watch = FiniteWatch(check_interval)
+        self.compile, amp = flag(compile, "compile"), flag(amp, "amp")
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(
@@ -122,6 +126,9 @@ class CySGANTrainer(Trainer):
 
     def run(self) -> None:
         """Train; memory that is freed meanwhile is kept for reuse."""
+        if self.compile:
+            for network in self.networks.values():
+                network.compile()
         with reused_memory():
             super().run()
 
