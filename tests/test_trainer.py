@@ -617,3 +617,13 @@ def test_a_seed_repeats_a_training() -> None:
         runs.append((trainer.state.output, weights(networks)))
     assert runs[0][0] == runs[1][0]
     assert changed(runs[0][1], networks) == set()
+
+
+def test_networks_are_compiled_if_asked_to_before_the_first_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(nn.Conv3d, "compile", lambda self: order.append("compiled"))
+    for compile in ("true", False):
+        trainer = build(small_networks(), [batch(0)], compile=compile)
+        trainer.add_event_handler(Events.ITERATION_STARTED, lambda _: order.append("iteration"))
+        trainer.run()
+    assert order == ["compiled"] * 5 + ["iteration"] * 2

@@ -206,6 +206,22 @@ def test_a_scale_changes_what_the_network_sees_and_not_the_size_of_the_result(
     assert np.abs(whole["image"][0].numpy() - (2 * np.sqrt(unit) - 1)).max() < 1e-3
 
 
+def test_inference_without_the_image_in_bfloat16_and_without_empty_windows_as_the_command_line_says(
+    run_here: Run, volumes: Path, model: Path, tmp_path: Path
+) -> None:
+    files = {"image": volumes / "imageY.tif", "label": volumes / "labelY.tif", "model_path": model}
+    settings = {"with_image": "false", "amp": "true", "empty_below": -0.9, "output_dir": tmp_path / "out"}
+    workflow = run_here("evaluating", "inference", "evaluate", network_def=POINTWISE, **files, **settings)
+    inferer = workflow.parser.get_parsed_content("inferer")
+    assert (inferer.with_image, inferer.amp, inferer.empty_below) == (False, True, -0.9)
+    with h5py.File(tmp_path / "out" / "imageY_maps.h5") as file:
+        assert file["main"].shape == (3, 32, 64, 64)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["ap50"] == 1
+    watershed(str(tmp_path / "out" / "imageY_maps.h5"), str(tmp_path / "again.tif"))
+    instances = read_volume(tmp_path / "out" / "imageY_instances.tif")[0]
+    assert np.array_equal(read_volume(tmp_path / "again.tif")[0], instances)
+
+
 # ---- training in this process ----------------------------------------------------------------------------------------
 @pytest.fixture
 def train(run_here: Run, volumes: Path, tmp_path: Path) -> Run:
@@ -215,6 +231,18 @@ def train(run_here: Run, volumes: Path, tmp_path: Path) -> Run:
         return run_here("training", "train", *overlays, **{**files, **overrides})
 
     return run
+
+
+def test_training_in_bfloat16_with_checkpointed_activations_and_no_dependence_on_the_window(
+    train: Run, tmp_path: Path
+) -> None:
+    workflow = train("tile_independent", amp="true", **{"network_def::checkpoint_activations": True})
+    trainer = workflow.parser.get_parsed_content("train::trainer")
+    assert trainer.amp and trainer.state.iteration == 4
+    network = workflow.parser.get_parsed_content("network_def")
+    assert network.checkpoint_activations
+    assert not any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    assert all(torch.isfinite(value).all() for value in torch.load(tmp_path / "model.pt", weights_only=True).values())
 
 
 def test_resume_goes_on_from_the_newest_whole_checkpoint(

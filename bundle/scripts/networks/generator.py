@@ -38,7 +38,7 @@ class SegmentationGenerator(nn.Module):
         project_lowest: the "plus" form.
         channels_last: keep weights in channels-last order, which is faster on CPU and on tensor cores.
         checkpoint_activations: keep what enters each stage alone for the backward pass and work out the rest again:
-            a third of the memory for a good quarter more time.
+            half the memory of a training for a good third more time.
     """
 
     def __init__(
