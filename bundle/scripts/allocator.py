@@ -21,8 +21,8 @@ class _Nesting:
 def reused_memory() -> Iterator[bool]:
     """Within it, memory that is freed stays with the process; at the end what is unused goes back to the system.
 
-    By default the C library asks the system for every array over 32 MB, and the system clears it page by page: for a
-    72 MB tensor 20 ms, where adding two such takes 5 ms (measured by ``tools/benchmark.py --only allocation``). A
+    By default the C library asks the system for every array over 32 MB, and the system clears it page by page: an
+    addition of two tensors of 72 MB then takes 24 ms in the place of 6 (``tools/benchmark.py --only allocation``). A
     worker process that is started within keeps the setting. Yields whether it has any effect: it needs glibc (Linux).
     """
     library = _glibc()
