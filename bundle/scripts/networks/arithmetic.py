@@ -57,8 +57,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> 
     stride, padding, mode = geometry
     if _is_flat(x, weight, geometry):
         padded = _pad(_sections(x), padding[1:], mode)
-        inner = (0, 0) if mode != "zeros" else padding[1:]
-        return _volumes(F.conv2d(padded, weight[:, :, 0], bias, stride[1:], inner), len(x))
+        return _volumes(F.conv2d(padded, weight[:, :, 0], bias, stride[1:], _inner(geometry)[1:]), len(x))
     padded = _pad(x, padding, mode)
     if _is_slow(padded):
         return F.conv3d(torch.cat([padded, padded]), weight, bias, stride, _inner(geometry))[:1]

@@ -71,7 +71,7 @@ class ResidualSEBlock(nn.Module):
         return tuple(self.conv)
 
     def lean(self, x: Tensor) -> Tensor:
-        """Do the same as `forward`; what both convolutions return, and `x`, is all that is kept."""
+        """Do the same as `forward`; `x`, what both convolutions return and the result are all that is kept."""
         first, second, norm, gate = self._parts()
         raw = conv_after([first], second, x)
         mean, variance = moments(raw)

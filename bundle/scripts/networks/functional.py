@@ -2,10 +2,10 @@
 
 Three things cost a CPU more than the arithmetic. (a) A kernel that does not cross sections is faster as a 2D
 convolution over all sections, which in channels-last order is a view. (b) Padding by replication, normalising and
-activating each leave a tensor that the backward pass keeps; here a convolution keeps its unpadded input alone, and what
-a norm and an activation made is made again from their input when it is needed. (c) Group norm is an affine map of each
-channel of each sample whose coefficients follow from the channel's mean and variance; so is squeeze-excitation, and
-both together cost one pass.
+activating each leave a tensor that the backward pass keeps; here a convolution keeps its unpadded input alone, and
+between two convolutions what norm and activation made is made again from their input when it is needed. (c) Group norm
+is an affine map of each channel of each sample whose coefficients follow from the channel's mean and variance; so is
+squeeze-excitation, and both together cost one pass.
 
 All tensors are (B, C, Z, Y, X), coefficients (B, C). Nothing here runs on other devices or under `torch.compile`.
 """

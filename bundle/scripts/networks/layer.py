@@ -183,7 +183,7 @@ class ConvNormAct(nn.Sequential):
         return x
 
     def activated(self, raw: Tensor) -> Tensor:
-        """Norm and activation of what the convolution returned, which is all that is kept."""
+        """Norm and activation of what the convolution returned; both ends are kept, nothing between."""
         return affine_act(raw, *coefficients(self[1], *moments(raw)), None, LEAKY_SLOPE)
 
     def is_lean(self, x: Tensor) -> bool:
