@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from scipy import ndimage as ndi
@@ -27,8 +29,10 @@ from scripts.augmentations import (
     RandRescaleInPlane,
 )
 from scripts.augmentations.warp import plane, warped
+from scripts.dataset import PatchPairs
 from scripts.errors import InputError
 
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 GEOMETRY = ["RandMisalignment", "RandMissingSection", "RandElasticInPlane", "RandRescaleInPlane"]
 DEFECTS = ["RandCutNoise", "RandCutBlur", "RandMotionBlur", "RandMissingParts"]
 ALL = [*GEOMETRY, "RandGreyValue", *DEFECTS]
@@ -399,3 +403,83 @@ def test_a_band_is_a_line_dilated_by_a_cross(seed: int) -> None:
     line[np.arange(50), np.rint(np.linspace(start, end, 50)).astype(int)] = True
     dilated = ndi.binary_dilation(line if downwards else line.T, iterations=10)
     assert (band != dilated).mean() < 0.06
+
+
+# ---- the set of train.yaml -------------------------------------------------------------------------------------------
+PATCH = [8, 40, 40]
+NOISE_ALONE = {f"augmentation#{name}": 0.0 for name in ("cut_blur", "motion_blur", "missing_parts")}
+NOISE_ALONE["augmentation#cut_noise"] = 1.0
+
+
+def configured(*overlays: str, **changes: Any) -> PatchPairs:
+    """Pairs as train.yaml draws them, of small volumes."""
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("train", *overlays)])
+    for key, value in {"patch_size": PATCH, "bundle_root": str(CONFIGS.parent), **changes}.items():
+        parser[key] = value
+    part = parser.get_parsed_content
+    x, y = ({"image": grey(20, 90, 90, seed=seed), "label": (grey(20, 90, 90, seed=seed) > 0.5) * 1} for seed in (0, 1))
+    sampling = {name: part(name) for name in ("sample_size", "min_foreground")}
+    transform, augmentation = part("train#patches#transform"), part("random_transforms")
+    pairs = PatchPairs([x], [{"image": y["image"]}], PATCH, 200, transform, augmentation, **sampling)
+    return pairs.set_random_state(0)
+
+
+@pytest.mark.parametrize("overlays", [(), ("light_augmentation",), ("no_input_defects",), ("demo",)])
+def test_items_are_what_the_trainer_wants(overlays: tuple[str, ...]) -> None:
+    pairs = configured(*overlays)
+    for index in range(5):
+        item = pairs[index]
+        assert {name: tuple(value.shape) for name, value in item.items()} == {
+            **dict.fromkeys(["image_x", "image_y", "recon_x", "recon_y"], (1, *PATCH)),
+            "target_x": (3, *PATCH),
+        }
+        for name, value in item.items():
+            assert type(value) is torch.Tensor
+            assert value.dtype == torch.float32
+            assert overlays == ("light_augmentation",) or -1 <= value.min() <= value.max() <= 1, name
+
+
+def test_without_defects_the_input_is_what_is_to_be_restored() -> None:
+    pairs = configured("no_input_defects")
+    for item in (pairs[index] for index in range(5)):
+        assert torch.equal(item["image_x"], item["recon_x"])
+        assert torch.equal(item["image_y"], item["recon_y"])
+
+
+def test_outside_the_defects_the_input_is_what_is_to_be_restored() -> None:
+    pairs = configured(**NOISE_ALONE)
+    for item in (pairs[index] for index in range(10)):
+        for domain in "xy":
+            differ = (item[f"image_{domain}"] != item[f"recon_{domain}"])[0].numpy()
+            assert differ.any(), "each domain has its defects"
+            assert all(high - low <= 0.4 * side for (low, high), side in zip(box(differ), PATCH, strict=True))
+
+
+def test_both_domains_have_their_own_draws() -> None:
+    pairs = configured(**NOISE_ALONE)
+    boxes = []
+    for item in (pairs[index] for index in range(5)):
+        boxes += [tuple(box((item[f"image_{d}"] != item[f"recon_{d}"])[0].numpy())) for d in "xy"]
+    assert len(set(boxes)) > 5
+
+
+def test_targets_are_those_of_the_image_that_is_to_be_restored() -> None:
+    """The label was cut at a grey value; so it is still, whatever became of both, but for interpolation."""
+    pairs = configured(**{"augmentation#grey_value": 0.0})
+    for item in (pairs[index] for index in range(10)):
+        assert ((item["recon_x"][0] > 0) != (item["target_x"][0] > 0.5)).float().mean() < 0.12
+
+
+def test_every_turn_and_reflection_of_the_plane_is_equally_likely() -> None:
+    never = dict.fromkeys(("misalignment", "missing_section", "elastic", "rescale", "grey_value"), 0.0)
+    pairs = configured("no_input_defects", **{f"augmentation#{name}": prob for name, prob in never.items()})
+    corner = np.zeros((1, 10, 58, 58), np.float32)
+    corner[:, 2, 9, 12] = 1  # no turn or reflection leaves it where it is
+    seen: dict[tuple[int, ...], int] = {}
+    for _ in range(480):
+        turned = pairs.augmentation({"image": torch.as_tensor(corner)})["image"]
+        place = tuple(int(index) for index in torch.nonzero(torch.as_tensor(turned)[0] > 0)[0])
+        seen[place] = seen.get(place, 0) + 1
+    assert len(seen) == 16
+    assert all(12 < count < 52 for count in seen.values())

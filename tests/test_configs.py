@@ -26,6 +26,8 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["train", "inference"], set()),
     "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
     "tile_independent": (["train", "inference"], set()),
+    "light_augmentation": (["train"], set()),
+    "no_input_defects": (["train"], set()),
     "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
 }
 BASES = ("train", "inference")
@@ -196,3 +198,30 @@ def test_the_published_setting_is_the_default() -> None:
     assert (train["patch_size"], train["batch_size"], train["max_iterations"]) == ([17, 129, 129], 2, 100000)
     assert (train["learning_rate"], train["learning_rate_warm_up"]) == (2e-3, 1000)
     assert (inference["window"], inference["overlap"]) == ([33, 257, 257], 0.5)
+    assert train["augmentation"] == {
+        **{"misalignment": 0.5, "missing_section": 0.5, "elastic": 0.75, "rescale": 0.5, "grey_value": 0.75},
+        **{"cut_noise": 0.75, "cut_blur": 0.5, "motion_blur": 0.5, "missing_parts": 0.9},
+    }
+
+
+def test_lengths_of_the_augmentation_are_those_published_at_the_published_size_and_shrink_with_it() -> None:
+    parser = ConfigParser(load("train"))
+    transforms = {node["_target_"].split(".")[-1]: node for node in parser["random_transforms"]["transforms"]}
+    assert transforms.keys() >= {"RandMissingPartsd", "RandCutNoised", "RandCutBlurd", "RandGreyValued"}
+
+    def lengths() -> list[Any]:
+        ids = {name: f"random_transforms#transforms#{index}" for index, name in enumerate(transforms_in_order)}
+        asked = [
+            ("RandMisalignmentd", "displacement"),
+            ("RandElasticInPlaned", "alpha"),
+            ("RandElasticInPlaned", "sigma"),
+        ]
+        asked += [("RandMotionBlurd", "length")]
+        return [parser.get_parsed_content(f"{ids[name]}#{key}") for name, key in asked]
+
+    transforms_in_order = [node["_target_"].split(".")[-1] for node in parser["random_transforms"]["transforms"]]
+    assert lengths() == [16, 16, 4, 11]
+    assert parser.get_parsed_content("sample_size") == [19, 182, 182]
+    parser = ConfigParser({**load("train"), "patch_size": [16, 32, 32]})
+    assert lengths() == pytest.approx([4, 16 * (32 / 129) ** 2, 128 / 129, 3])
+    assert parser.get_parsed_content("sample_size") == [18, 45, 45]

@@ -14,6 +14,7 @@ from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, RandAdjustContrastd, RandFlipd, RandScaleIntensityd
 from monai.utils import set_determinism
 
+from scripts.augmentations import RandGreyValued
 from scripts.dataset import HoldOutd, PatchPairs, PatchSampler, volume_items
 from scripts.errors import InputError
 
@@ -154,28 +155,6 @@ def labelled(patches: PatchSampler, draws: int = 300) -> list[int]:
     return [int(patches.draw()["label"].sum()) for _ in range(draws)]
 
 
-def test_patches_below_the_least_foreground_are_never_taken_if_always_rejected() -> None:
-    found = labelled(sampler(half_labelled(), (4, 4, 8), min_foreground=64, reject_probability=1.0))
-    assert (min(found), max(found)) == (64, 128)
-    assert min(labelled(sampler(half_labelled(), (4, 4, 8)))) == 0
-
-
-def test_one_in_ten_patches_below_it_passes() -> None:
-    below = [n < 64 for n in labelled(sampler(half_labelled(), (4, 4, 8), min_foreground=64), 2000)]
-    share = 16 / 33  # of the positions; each trial ends with a poor patch by share * 0.1
-    assert sum(below) / 2000 == pytest.approx(share * 0.1 / (1 - share * 0.9), abs=0.02)
-
-
-def test_redraws_are_bounded_where_no_patch_has_enough() -> None:
-    empty = [{"image": numbered(4, 8, 8), "label": np.zeros((1, 4, 8, 8), np.uint8)}]
-    patches = sampler(empty, (2, 4, 4), min_foreground=1, reject_probability=1.0, max_trials=7)
-    trials = []
-    any_patch = patches._any
-    patches._any = lambda: trials.append(1) or any_patch()
-    assert patches.draw()["label"].shape == (2, 4, 4)
-    assert len(trials) == 7
-
-
 @pytest.mark.parametrize("wanted", [(0.0, 1.0), (0.4, 0.6), (0.0, 0.2)])
 def test_shares_of_foreground_span_the_range_that_is_asked_for(wanted: tuple[float, float]) -> None:
     patches = sampler(half_labelled(), (4, 4, 16), foreground_share=wanted, candidates=32)
@@ -198,6 +177,29 @@ def test_a_volume_smaller_than_the_patch_is_padded_by_reflection(size: tuple, pa
     assert drawn["image"].shape == drawn["label"].shape == patch
     np.testing.assert_array_equal(drawn["image"], drawn["label"])
     assert f"shape {size}" in caplog.text
+
+
+def test_a_sample_has_its_margin_and_its_volume_is_padded_for_it(caplog) -> None:
+    volume = numbered(4, 9, 9)
+    with caplog.at_level("INFO"):
+        patches = sampler([{"image": volume}], (4, 6, 6), sample_size=(6, 9, 9))
+    np.testing.assert_array_equal(
+        patches.draw()["image"], np.pad(volume[0], ((1, 1), (0, 0), (0, 0)), mode="symmetric")
+    )
+    [said] = caplog.records
+    assert "shape (4, 9, 9) (z, y, x) of what is trained on is below the sample (6, 9, 9)" in said.getMessage()
+    assert said.levelname == "INFO"
+
+
+def test_the_share_of_foreground_is_that_of_the_patch_within_the_sample() -> None:
+    patches = sampler(half_labelled(), (4, 4, 4), sample_size=(4, 4, 20), foreground_share=(1, 1), candidates=64)
+    for _ in range(20):
+        assert patches.draw()["label"][:, :, 8:12].all()
+
+
+def test_a_sample_smaller_than_the_patch_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"sample_size \(4, 4, 3\): expected no less than patch_size, \(4, 4, 4\)"):
+        sampler(half_labelled(), (4, 4, 4), sample_size=(4, 4, 3))
 
 
 def test_a_volume_as_large_as_the_patch_is_the_patch(caplog) -> None:
@@ -255,9 +257,76 @@ def test_a_pass_has_the_length_that_is_asked_for() -> None:
 
 
 def test_only_the_source_is_chosen_by_its_labels() -> None:
-    data = pairs(min_foreground=3, foreground_share=(0.1, 0.5), max_trials=2)
-    assert (data.source.min_foreground, data.source.foreground_share, data.source.max_trials) == (3, (0.1, 0.5), 2)
-    assert (data.target.min_foreground, data.target.foreground_share) == (0, None)
+    data = pairs(foreground_share=(0.1, 0.5), candidates=3)
+    assert (data.source.foreground_share, data.source.candidates) == ((0.1, 0.5), 3)
+    assert data.target.foreground_share is None
+
+
+def chosen(augmentation: Any = None, draws: int = 300, **options: Any) -> list[int]:
+    """Labelled voxels of source patches of 128 voxels, a third of which have less than 64."""
+    data = PatchPairs(half_labelled(), half_labelled(), (4, 4, 8), draws, None, augmentation, **options)
+    return [int(item["label_x"].sum()) for item in data.set_random_state(0)]
+
+
+def test_patches_below_the_least_foreground_are_never_taken_if_always_rejected() -> None:
+    found = chosen(min_foreground=64, reject_probability=1.0)
+    assert (min(found), max(found)) == (64, 128)
+    assert min(chosen()) == 0
+
+
+def test_one_in_ten_patches_below_it_passes() -> None:
+    below = [n < 64 for n in chosen(draws=2000, min_foreground=64)]
+    share = 16 / 33  # of the positions; each trial ends with a poor patch by share * 0.1
+    assert sum(below) / 2000 == pytest.approx(share * 0.1 / (1 - share * 0.9), abs=0.02)
+
+
+def test_rejection_looks_at_the_label_after_augmentation() -> None:
+    def emptied(sample: dict[str, Any]) -> dict[str, Any]:
+        half = sample["label"].copy()
+        half[..., 4:] = 0
+        return {**sample, "label": half}
+
+    found = chosen(emptied, min_foreground=64, reject_probability=1.0)
+    assert set(found) == {64}
+    assert min(chosen(emptied, min_foreground=48, reject_probability=1.0)) == 48
+
+
+def test_redraws_are_bounded_where_no_patch_has_enough_and_y_is_never_drawn_again() -> None:
+    trials: list[bool] = []
+
+    def counted(sample: dict[str, Any]) -> dict[str, Any]:
+        trials.append("label" in sample)
+        return sample
+
+    empty = {"image": numbered(4, 8, 8), "label": np.zeros((1, 4, 8, 8), np.uint8)}
+    target = {"image": numbered(4, 8, 8)}
+    options = {"min_foreground": 1, "reject_probability": 1.0, "max_trials": 7}
+    data = PatchPairs([empty], [target], (2, 4, 4), 1, None, counted, **options)
+    assert data[0]["label_x"].shape == (1, 2, 4, 4)
+    assert trials == [True] * 7 + [False]
+
+
+def test_where_patches_are_chosen_by_their_share_none_is_rejected() -> None:
+    found = chosen(min_foreground=64, reject_probability=1.0, foreground_share=(0.0, 0.1))
+    assert max(found) < 64
+
+
+def test_augmentation_gets_each_sample_by_itself_and_names_tell_the_domain_afterwards() -> None:
+    seen = []
+
+    def cut(sample: dict[str, Any]) -> dict[str, Any]:
+        seen.append({name: tuple(value.shape) for name, value in sample.items()})
+        return {name: value[:, 1:-1, 2:-2, 2:-2] for name, value in sample.items()} | {"recon": 0}
+
+    item = pairs(augmentation=cut, sample_size=(6, 12, 12))[0]
+    assert seen == [{"image": (1, 6, 12, 12), "label": (1, 6, 12, 12)}, {"image": (1, 6, 12, 12)}]
+    assert set(item) == {"image_x", "label_x", "recon_x", "image_y", "recon_y"}
+    assert item["image_x"].shape == item["label_x"].shape == item["image_y"].shape == (1, 4, 8, 8)
+
+
+def test_patches_of_another_size_than_was_asked_for_are_an_error() -> None:
+    with pytest.raises(InputError, match=r"shape \(6, 12, 12\) after augmentation, expected patch_size, \(4, 8, 8\)"):
+        pairs(sample_size=(6, 12, 12))[0]
 
 
 def test_the_transform_gets_the_pair_and_its_result_is_the_item() -> None:
@@ -295,15 +364,38 @@ def test_a_new_dataset_follows_the_seed_of_torch() -> None:
 
 
 def test_patches_of_the_domains_and_augmentations_are_independent_streams() -> None:
-    data = pairs(transform=Compose([RandAdjustContrastd("image_x", prob=1.0)])).set_random_state(3)
-    streams = [part.R for part in (data.source, data.target, data.transform.transforms[0])]
-    assert len({stream.randint(2**31) for stream in streams}) == 3
+    parts = [Compose([RandAdjustContrastd(key, prob=1.0)]) for key in ("image_x", "image")]
+    data = pairs(transform=parts[0], augmentation=parts[1]).set_random_state(3)
+    streams = [part.R for part in (data.source, data.target, *(part.transforms[0] for part in parts))]
+    assert len({stream.randint(2**31) for stream in streams}) == 4
 
 
 def loaded(seed: int, workers: int, passes: int = 1) -> list[list[tuple[float, float]]]:
     torch.manual_seed(seed)
     loader = DataLoader(pairs(12), batch_size=1, num_workers=workers)
     return [places(loader) for _ in range(passes)]
+
+
+def augmented(seed: int, workers: int, passes: int = 1, rank: int = 0) -> list[list[float]]:
+    """Of items that differ by their augmentation alone: what each of both domains was multiplied by."""
+    set_determinism(seed + rank)  # as multi_gpu_train.yaml does
+    try:
+        blank = {"image": np.ones((1, 4, 4, 4), np.float32), "label": np.ones((1, 4, 4, 4), np.uint8)}
+        waves = RandGreyValued("image", prob=1.0, brightness=0.0, contrast=0.5)
+        data = PatchPairs([blank], [{"image": 0.5 * blank["image"]}], (4, 4, 4), 12, None, Compose([waves]))
+        loader = DataLoader(data, batch_size=1, num_workers=workers)
+        return [[float(item["image_y"].mean()) for item in loader] for _ in range(passes)]
+    finally:
+        set_determinism(None)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_differs_by_worker_pass_and_rank_and_repeats_from_a_seed(workers: int) -> None:
+    first, second = augmented(0, workers, passes=2)
+    assert len({*first, *second}) == 24, "no worker repeats another, no pass the one before"
+    assert [first, second] == augmented(0, workers, passes=2)
+    [other_rank] = augmented(0, workers, rank=1)
+    assert set(first).isdisjoint(other_rank)
 
 
 def test_workers_draw_different_patches_and_all_repeat_from_a_seed() -> None:

@@ -43,7 +43,7 @@ def pair(shape: Shape, iterations: int) -> Result:
     patches = _patches(parsed(["train"], {"patch_size": list(shape)}), iterations)
     watch = Stopwatch()
     watch.time(lambda: patches[0], iterations)
-    # Augmentation is drawn: half of the patches are turned, a quarter smoothed. A median would miss the costlier half.
+    # Augmentation is drawn: a median would miss the costlier patches.
     return watch.result(average=statistics.fmean)
 
 
@@ -81,9 +81,11 @@ def _batch(parser: Any, shape: Shape) -> dict[str, torch.Tensor]:
 
 def _patches(parser: Any, length: int) -> PatchPairs:
     part = parser.get_parsed_content
-    sampling = {name: part(name) for name in ("min_foreground", "foreground_share")}
+    sampling = {name: part(name) for name in ("sample_size", "min_foreground", "foreground_share")}
+    sampling["augmentation"] = part("random_transforms")
     x, y = volume(0), volume(1)
-    return PatchPairs([x], [{"image": y["image"]}], part("patch_size"), length, part("random_transforms"), **sampling)
+    transform = part("train#patches#transform")
+    return PatchPairs([x], [{"image": y["image"]}], part("patch_size"), length, transform, **sampling)
 
 
 def _worker_megabytes() -> list[float]:

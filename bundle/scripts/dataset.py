@@ -82,14 +82,13 @@ class PatchSampler(Randomizable):
 
     Args:
         volumes: each a dictionary of arrays (1, Z, Y, X): `image`, and `label` where patches are chosen by labels.
-        patch_size: (Z, Y, X). Smaller volumes are padded by reflection, once, when the sampler is made.
-        min_foreground: labelled voxels below which a patch is drawn again with `reject_probability`.
-        reject_probability: see `min_foreground`.
+        patch_size: (Z, Y, X).
+        sample_size: (Z, Y, X) of what is drawn, a patch with a margin around it; default: the patch alone. Smaller
+            volumes are padded by reflection, once, when the sampler is made.
         foreground_share: (lowest, highest): a share is drawn evenly from this range and, of `candidates` random
             patches, the one nearest to it is taken, so that source patches span what the target may hold. None: any
             patch.
         candidates: see `foreground_share`.
-        max_trials: bound on redraws by `min_foreground`; the last patch is then taken as it is.
 
     Memory: the volumes themselves; a padded volume is copied.
     """
@@ -98,71 +97,83 @@ class PatchSampler(Randomizable):
         self,
         volumes: Sequence[Mapping[str, Any]],
         patch_size: Sequence[int],
-        min_foreground: int = 0,
-        reject_probability: float = 0.9,
+        sample_size: Sequence[int] | None = None,
         foreground_share: Sequence[float] | None = None,
         candidates: int = 32,
-        max_trials: int = 50,
     ) -> None:
         if len(volumes) == 0:
             raise InputError(
                 "no volume to draw patches from: expected at least one image; name it in the configuration."
             )
         self.patch_size = tuple(patch_size)
+        self.sample_size = tuple(sample_size or patch_size)
+        if any(sample < patch for sample, patch in zip(self.sample_size, self.patch_size, strict=True)):
+            raise InputError(f"sample_size {self.sample_size}: expected no less than patch_size, {self.patch_size}.")
         self.volumes = [self._fit(volume) for volume in volumes]
         positions = np.array([np.prod(self._room(v), dtype=float) for v in self.volumes])
         self.odds = positions / positions.sum()
-        self.min_foreground, self.reject_probability = min_foreground, reject_probability
-        self.foreground_share, self.candidates, self.max_trials = foreground_share, candidates, max_trials
+        self.foreground_share, self.candidates = foreground_share, candidates
 
     def draw(self) -> dict[str, np.ndarray]:
-        """Return views of one patch, each (Z, Y, X)."""
-        if self.foreground_share is not None:
-            lowest, highest = self.foreground_share
-            wanted = self.R.uniform(lowest, highest)
-            patches = [self._any() for _ in range(self.candidates)]
-            return min(patches, key=lambda patch: abs(float((patch["label"] > 0).mean()) - wanted))
-        for _ in range(self.max_trials):
-            patch = self._any()
-            if not self.min_foreground or int((patch["label"] > 0).sum()) >= self.min_foreground:
-                return patch
-            if self.R.uniform() >= self.reject_probability:
-                return patch
-        return patch
+        """Return views of one sample, each (Z, Y, X)."""
+        if self.foreground_share is None:
+            return self._any()
+        lowest, highest = self.foreground_share
+        wanted = self.R.uniform(lowest, highest)
+        return min((self._any() for _ in range(self.candidates)), key=lambda sample: abs(self._share(sample) - wanted))
+
+    def _share(self, sample: Mapping[str, np.ndarray]) -> float:
+        """Share of labelled voxels in the patch in the middle of a sample."""
+        starts = [(n - p) // 2 for n, p in zip(self.sample_size, self.patch_size, strict=True)]
+        window = tuple(slice(s, s + p) for s, p in zip(starts, self.patch_size, strict=True))
+        return float((sample["label"][window] > 0).mean())
 
     def _fit(self, volume: Mapping[str, Any]) -> dict[str, np.ndarray]:
         arrays = {key: np.asarray(volume[key])[0] for key in ("image", "label") if key in volume}
         shape = arrays["image"].shape
-        if any(n < p for n, p in zip(shape, self.patch_size, strict=True)):
-            name = getattr(volume["image"], "meta", {}).get("filename_or_obj", "a volume")
-            text = "%s: shape %s (z, y, x) of what is trained on is below the patch %s; padded by reflection."
-            logger.warning(text, name, shape, self.patch_size)
-        return {key: _fitted(array, self.patch_size) for key, array in arrays.items()}
+        below = {"patch": self.patch_size, "sample": self.sample_size}
+        for what, size in below.items():
+            if any(n < p for n, p in zip(shape, size, strict=True)):
+                name = getattr(volume["image"], "meta", {}).get("filename_or_obj", "a volume")
+                text = "%s: shape %s (z, y, x) of what is trained on is below the %s %s; padded by reflection."
+                logger.log(logging.WARNING if what == "patch" else logging.INFO, text, name, shape, what, size)
+                break
+        return {key: _fitted(array, self.sample_size) for key, array in arrays.items()}
 
     def _any(self) -> dict[str, np.ndarray]:
         volume = self.volumes[self.R.choice(len(self.volumes), p=self.odds)]
         start = [self.R.randint(room) for room in self._room(volume)]
-        window = tuple(slice(s, s + p) for s, p in zip(start, self.patch_size, strict=True))
+        window = tuple(slice(s, s + p) for s, p in zip(start, self.sample_size, strict=True))
         return {key: array[window] for key, array in volume.items()}
 
     def _room(self, volume: Mapping[str, np.ndarray]) -> list[int]:
-        return [n - p + 1 for n, p in zip(volume["image"].shape, self.patch_size, strict=True)]
+        return [n - p + 1 for n, p in zip(volume["image"].shape, self.sample_size, strict=True)]
 
 
 class PatchPairs(Randomizable, Dataset):
     """Pairs of one random source patch and one random target patch, as the trainer wants them.
 
-    An item is `transform` of {`image_x`, `label_x`, `image_y`}, arrays (1, Z, Y, X): images float32 in the range that
-    the volumes were scaled to, labels in their own integer type. Items are random: the index only counts them. MONAI's
-    DataLoader gives every worker its own stream, derived from torch's seed.
+    A sample of X, {`image`, `label`}, and one of Y, {`image`}, arrays (1, Z, Y, X), are augmented each by itself; an
+    item is `transform` of what comes out, with _x or _y at each name: {`image_x`, `label_x`, `image_y`} and more.
+    Images are float32 in the range that the volumes were scaled to, labels have their own integer type. Items are
+    random: the index only counts them. MONAI's DataLoader gives every worker its own stream, derived from torch's seed.
 
     Args:
         source: dictionaries with `image` and `label`, each (1, Z, Y, X); any sequence, a CacheDataset for instance.
         target: dictionaries with `image`.
         patch_size: (Z, Y, X).
         length: number of pairs that one pass over the dataset yields.
-        transform: random augmentation and target encoding of the dictionary.
-        **sampling: `min_foreground`, `foreground_share` and so on of the source's `PatchSampler`.
+        transform: what is done with the pair; encoding of targets.
+        augmentation: random transform of either domain's sample, which returns patches.
+        sample_size: (Z, Y, X) of what `augmentation` is given; default `patch_size`.
+        min_foreground: labelled voxels, after augmentation, below which a source patch is drawn again with
+            `reject_probability`; not where `foreground_share` chooses.
+        reject_probability: see `min_foreground`.
+        max_trials: bound on redraws by `min_foreground`; the last patch is then taken as it is.
+        **sampling: `foreground_share` and `candidates` of the source's `PatchSampler`.
+
+    Raises:
+        InputError: when a patch, once augmented, has not `patch_size`.
     """
 
     def __init__(
@@ -172,18 +183,24 @@ class PatchPairs(Randomizable, Dataset):
         patch_size: Sequence[int],
         length: int,
         transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        sample_size: Sequence[int] | None = None,
+        min_foreground: int = 0,
+        reject_probability: float = 0.9,
+        max_trials: int = 50,
         **sampling: Any,
     ) -> None:
-        self.source = PatchSampler([source[i] for i in range(len(source))], patch_size, **sampling)
-        self.target = PatchSampler([target[i] for i in range(len(target))], patch_size)
-        self.length = length
-        self.transform = transform
+        self.source = PatchSampler([source[i] for i in range(len(source))], patch_size, sample_size, **sampling)
+        self.target = PatchSampler([target[i] for i in range(len(target))], patch_size, sample_size)
+        self.length, self.transform, self.augmentation = length, transform, augmentation
+        self.min_foreground = 0 if self.source.foreground_share is not None else min_foreground
+        self.reject_probability, self.max_trials = reject_probability, max_trials
         self.set_random_state(seed=torch.initial_seed() % 2**32)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> PatchPairs:
-        """Seed the samplers and the transform, each with its own stream derived from `seed`."""
+        """Seed the samplers and the transforms, each with its own stream derived from `seed`."""
         super().set_random_state(seed, state)
-        for part in (self.source, self.target, self.transform):
+        for part in (self.source, self.target, self.transform, self.augmentation):
             if isinstance(part, Randomizable):
                 part.set_random_state(seed=int(self.R.randint(2**31)))
         return self
@@ -196,19 +213,38 @@ class PatchPairs(Randomizable, Dataset):
         """Return one random pair; `index` bounds the pass and is not used otherwise."""
         if not 0 <= index < self.length:
             raise IndexError(index)
-        x, y = self.source.draw(), self.target.draw()
-        pair = {
-            "image_x": torch.as_tensor(x["image"][None].astype(np.float32)),
-            "label_x": x["label"][None].copy(),
-            "image_y": torch.as_tensor(y["image"][None].astype(np.float32)),
-        }
+        x, y = self._source_patch(), self._patch(self.target)
+        pair = {f"{key}_{domain}": value for domain, patch in (("x", x), ("y", y)) for key, value in patch.items()}
         # Not `if self.transform`: the truth of a Compose is its length, and asking for that seeds all its parts anew.
         return pair if self.transform is None else self.transform(pair)
 
+    def _source_patch(self) -> dict[str, Any]:
+        for _ in range(self.max_trials):
+            patch = self._patch(self.source)
+            if not self.min_foreground or int((patch["label"] > 0).sum()) >= self.min_foreground:
+                break
+            if self.R.uniform() >= self.reject_probability:
+                break
+        return patch
 
-def _fitted(array: np.ndarray, patch_size: Sequence[int]) -> np.ndarray:
-    """Pad (Z, Y, X) by reflection where it is smaller than the patch."""
-    missing = [max(0, p - n) for n, p in zip(array.shape, patch_size, strict=True)]
+    def _patch(self, sampler: PatchSampler) -> dict[str, Any]:
+        drawn = sampler.draw()
+        patch: dict[str, Any] = {"image": torch.as_tensor(drawn["image"][None].astype(np.float32))}
+        if "label" in drawn:
+            patch["label"] = drawn["label"][None].copy()
+        if self.augmentation is not None:
+            patch = self.augmentation(patch)
+        if (shape := tuple(patch["image"].shape[1:])) != sampler.patch_size:
+            raise InputError(
+                f"patches have shape {shape} after augmentation, expected patch_size, {sampler.patch_size}: "
+                "give the augmentation samples large enough, and let it cut them to the patch."
+            )
+        return patch
+
+
+def _fitted(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Pad (Z, Y, X) by reflection where it is smaller than `size`."""
+    missing = [max(0, p - n) for n, p in zip(array.shape, size, strict=True)]
     if not any(missing):
         return array
     return np.pad(array, [(m // 2, m - m // 2) for m in missing], mode="symmetric")
