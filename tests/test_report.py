@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scripts.errors import InputError
+from scripts.report import augmentation as augmentation_picture
 from scripts.report import colour_instances, cycle_panel, draw_losses, draw_report, read_losses, rows_of_scores
 from scripts.report.colour import PALETTE, inherit_colours, paint
 from scripts.report.command import report
@@ -296,3 +297,22 @@ def test_maps_without_a_dataset_and_broken_metrics_are_named(run_folder, monkeyp
     Path("list.json").write_text("[1]")
     with pytest.raises(InputError, match=r"list\.json: expected an object of scores"):
         report("image.h5", image_dataset="raw", metrics="list.json")
+
+
+def test_the_picture_of_augmentations_has_a_row_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(augmentation_picture, "TRIALS", 20)
+    augmentation_picture.draw_augmentations(str(tmp_path / "new" / "picture.png"))
+    picture = matplotlib.image.imread(tmp_path / "new" / "picture.png")
+    step = augmentation_picture.SIDE + augmentation_picture.GAP
+    assert picture.shape[0] == augmentation_picture.HEAD + len(augmentation_picture.ROWS) * step
+    left = augmentation_picture.CAPTION
+    for row in range(len(augmentation_picture.ROWS)):
+        top = augmentation_picture.HEAD + row * step
+        before, after = (picture[top : top + 100, start : start + 100, :3] for start in (left, left + 2 * step + 8))
+        assert before.std() > 0.05
+        assert not np.array_equal(before, after)
+
+
+def test_every_augmentation_of_ours_is_in_the_picture():
+    named = {name for name, _, _ in augmentation_picture.ROWS}
+    assert named == {name for name in augmentation_picture.augmentations.__all__ if not name.endswith("d")}
