@@ -18,7 +18,7 @@ from scripts.losses import NonFiniteLossError
 from scripts.networks import PatchDiscriminator3D, SegmentationGenerator
 from scripts.optimizers import adamw, warm_up_cosine
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
-from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer, FiniteWatch
+from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer, FiniteWatch, MeanTeacherTrainer, TwoStepTrainer
 
 BOTH = {"generator_xy", "generator_yx"}
 DISCRIMINATORS = {"discriminator_x", "discriminator_y", "discriminator_s"}
@@ -627,3 +627,75 @@ def test_networks_are_compiled_if_asked_to_before_the_first_iteration(monkeypatc
         trainer.add_event_handler(Events.ITERATION_STARTED, lambda _: order.append("iteration"))
         trainer.run()
     assert order == ["compiled"] * 5 + ["iteration"] * 2
+
+
+# ---- what it is compared with ----------------------------------------------------------------------------------------
+def build_baseline(kind: type[CySGANTrainer], networks: Networks, steps: int, **options: Any) -> CySGANTrainer:
+    optimizers = {name: adamw(network, 1e-3) for name, network in networks.items()}
+    optimizers["warm_up"] = adamw(networks["generator_yx"], 1e-3)
+    return kind(
+        device="cpu",
+        max_epochs=1,
+        data_loader=[batch(i) for i in range(steps)],
+        networks=networks,
+        optimizers=optimizers,
+        schedules=warm_up_cosine(optimizers, 100, 10),
+        representation=REPRESENTATION,
+        **options,
+    )
+
+
+def outputs_of(trainer: CySGANTrainer) -> list[set[str]]:
+    seen: list[set[str]] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(set(engine.state.output)))
+    trainer.run()
+    return seen
+
+
+def test_two_steps_translate_without_maps_and_then_segment_what_was_translated() -> None:
+    networks = real_networks()
+    translation = {"adversarial_x", "adversarial_y", "cycle_x", "cycle_y"}
+    seen = outputs_of(build_baseline(TwoStepTrainer, networks, 3, warm_up_iterations=1))
+    assert seen[0] == seen[1] == translation | DISCRIMINATORS | {"loss"}
+    assert seen[2] == {"segmentation_translated_x", "loss"}
+
+
+def test_the_segmentation_network_of_two_steps_starts_anew_and_leaves_the_translator_alone() -> None:
+    networks = real_networks()
+    first = weights(networks)["generator_yx"]
+    trainer = build_baseline(TwoStepTrainer, networks, 2, warm_up_iterations=1)
+    translator: list[list[Tensor]] = []
+    reset: list[bool] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(once=1), lambda _: translator.append(weights(networks)["generator_xy"])
+    )
+    translate = trainer._translate
+
+    def watched(name: str, image: Tensor) -> tuple[Tensor, Tensor]:
+        if trainer.state.iteration == 2 and name == "generator_xy":
+            reset.append(all(map(torch.equal, first, weights(networks)["generator_yx"])))
+        return translate(name, image)
+
+    trainer._translate = watched  # type: ignore[method-assign]
+    trainer.run()
+    assert reset == [True]
+    assert all(map(torch.equal, translator[0], weights(networks)["generator_xy"]))
+    assert not all(map(torch.equal, first, weights(networks)["generator_yx"]))
+
+
+def test_a_mean_teacher_is_agreed_with_but_not_trained() -> None:
+    networks = real_networks()
+    teacher = copy.deepcopy(networks["generator_yx"])
+    kept = weights({"teacher": teacher})
+    before = weights(networks)
+    seen = outputs_of(build_baseline(MeanTeacherTrainer, networks, 2, teacher=teacher, ramp_iterations=1))
+    assert seen[1] == {"segmentation_x", "identity_x", "consistency_y", "loss"}
+    assert changed(before, networks) == {"generator_yx"}
+    assert changed(kept, {"teacher": teacher}) == set()
+
+
+def test_the_weight_of_agreement_rises_to_its_own() -> None:
+    trainer = build_baseline(
+        MeanTeacherTrainer, real_networks(), 1, teacher=nn.Identity(), consistency_weight=2.0, ramp_iterations=4
+    )
+    assert [round(trainer._weight_at(progress), 3) for progress in (0.0, 0.5, 1.0)] == [0.013, 0.573, 2.0]  # type: ignore[attr-defined]

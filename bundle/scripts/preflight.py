@@ -44,7 +44,7 @@ def expected_error(error: BaseException | None) -> BaseException | None:
 
 def check_training(
     image_x: Volumes,
-    label_x: Volumes,
+    label_x: Volumes | None,
     image_y: Volumes,
     output_dir: str,
     model_path: str,
@@ -66,6 +66,11 @@ def check_training(
         InputError: a file is missing, labels and images differ in number, an output cannot be written, or there is
             nothing to resume from.
     """
+    if label_x is None:
+        raise InputError(
+            "label_x: none given, and training needs the labels of X. Name their file; oracle.yaml, which trains on Y, "
+            "wants that of label_y."
+        )
     volume_items(image_x, label_x)
     volume_items(image_y, label_y)
     check_folder(output_dir)

@@ -1,7 +1,19 @@
-"""One training step of CySGAN (Lauenburg et al., arXiv 2204.03082), as an engine that MONAI's handlers attach to."""
+"""One training step of CySGAN (Lauenburg et al., arXiv 2204.03082), as an engine that MONAI's handlers attach to.
 
+The trainers of the methods that it is compared with are engines of the same kind.
+"""
+
+from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.update import FiniteWatch, Update
 
-__all__ = ["WARM_UP_COMPLETED", "CySGANTrainer", "FiniteWatch", "GradientCut", "Update"]
+__all__ = [
+    "WARM_UP_COMPLETED",
+    "CySGANTrainer",
+    "FiniteWatch",
+    "GradientCut",
+    "MeanTeacherTrainer",
+    "TwoStepTrainer",
+    "Update",
+]

@@ -134,8 +134,7 @@ class CySGANTrainer(Trainer):
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
-        step = self._warm_up if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
-        terms = step(batch)
+        terms = self._stage()(batch)
         ends = self.state.iteration in (self.warm_up_iterations, self.state.max_epochs * self.state.epoch_length)
         self.watch.look(self.state.iteration, last=ends)
         self.state.output = {name: value.detach() for name, value in terms.items()}
@@ -144,15 +143,25 @@ class CySGANTrainer(Trainer):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
+    def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+        """The step of this iteration."""
+        return self._warm_up if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
+
     # ---- source-only stage -------------------------------------------------------------------------------------------
     def _warm_up(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with self._autocast():
-            image, logits = self._translate("generator_yx", batch["image_x"])
-            terms = {
-                "segmentation_x": self.representation.loss(logits, batch["target_x"]),
-                "identity_x": F.l1_loss(image, batch["recon_x"]),
-            }
+            terms = self._supervised_terms(batch)
+        return self._step_alone(terms)
+
+    def _supervised_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        image, logits = self._translate("generator_yx", batch["image_x"])
         self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
+        return {
+            "segmentation_x": self.representation.loss(logits, batch["target_x"]),
+            "identity_x": F.l1_loss(image, batch["recon_x"]),
+        }
+
+    def _step_alone(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         losses = self._optimise(terms, ["warm_up"], [self.network])
         self.loss_scaler.update()
         return losses
