@@ -425,7 +425,7 @@ def configured(*overlays: str, **changes: Any) -> PatchPairs:
     return pairs.set_random_state(0)
 
 
-@pytest.mark.parametrize("overlays", [(), ("light_augmentation",), ("no_input_defects",), ("demo",)])
+@pytest.mark.parametrize("overlays", [(), ("light_augmentation",), ("ablation_no_input_defects",), ("demo",)])
 def test_items_are_what_the_trainer_wants(overlays: tuple[str, ...]) -> None:
     pairs = configured(*overlays)
     for index in range(5):
@@ -441,7 +441,7 @@ def test_items_are_what_the_trainer_wants(overlays: tuple[str, ...]) -> None:
 
 
 def test_without_defects_the_input_is_what_is_to_be_restored() -> None:
-    pairs = configured("no_input_defects")
+    pairs = configured("ablation_no_input_defects")
     for item in (pairs[index] for index in range(5)):
         assert torch.equal(item["image_x"], item["recon_x"])
         assert torch.equal(item["image_y"], item["recon_y"])
@@ -473,7 +473,7 @@ def test_targets_are_those_of_the_image_that_is_to_be_restored() -> None:
 
 def test_every_turn_and_reflection_of_the_plane_is_equally_likely() -> None:
     never = dict.fromkeys(("misalignment", "missing_section", "elastic", "rescale", "grey_value"), 0.0)
-    pairs = configured("no_input_defects", **{f"augmentation#{name}": prob for name, prob in never.items()})
+    pairs = configured("ablation_no_input_defects", **{f"augmentation#{name}": prob for name, prob in never.items()})
     corner = np.zeros((1, 10, 58, 58), np.float32)
     corner[:, 2, 9, 12] = 1  # no turn or reflection leaves it where it is
     seen: dict[tuple[int, ...], int] = {}

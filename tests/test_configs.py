@@ -27,7 +27,14 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
-    "no_input_defects": (["train"], set()),
+    "ablation_no_input_defects": (["train"], set()),
+    "baseline_source_only": (["train"], set()),
+    "baseline_histogram": (["train"], set()),
+    "baseline_two_step": (["train"], set()),
+    "baseline_mean_teacher": (["train"], set()),
+    "ablation_no_semi_supervised": (["train"], set()),
+    "ablation_frozen_discriminator_s": (["train"], set()),
+    "oracle": (["train"], set()),
     "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
 }
 BASES = ("train", "inference")

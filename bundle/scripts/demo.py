@@ -9,8 +9,6 @@ imageY_maps.h5, imageY_instances.tif, metrics.json, report.png and report_losses
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +20,7 @@ import fire
 import psutil
 
 from scripts.classical import segment_file
+from scripts.command import run_bundle
 from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.handlers import write_text
@@ -32,7 +31,6 @@ from scripts.volume_io import check_writable, read_volume
 
 __all__ = ["demo"]
 
-BUNDLE = Path(__file__).resolve().parents[1]
 SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
 
 
@@ -77,7 +75,7 @@ def demo(
     write_pair(str(out / "data"), shape=tuple(shape), seed=seed)
     _say("2/5 training: first on the source alone, then CySGAN")
     files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
-    _bundle("training", ["train", "demo"], {**files, **overrides})
+    run_bundle("training", ["train", "demo"], {**files, **overrides})
     _say("3/5 segmenting Y")
     metrics = _segment(image, label, out / "model.pt", out)
     _say("4/5 the same network trained on the source alone, and the classical recipe")
@@ -103,21 +101,9 @@ def demo(
 
 def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, Any]:
     files = {"image": image, "label": label, "model_path": weights, "output_dir": out}
-    _bundle("evaluating", ["inference", "demo", "evaluate"], files)
+    run_bundle("evaluating", ["inference", "demo", "evaluate"], files)
     scores = json.loads((out / "metrics.json").read_text())
     return {name: scores[name] for name in SCORES}
-
-
-def _bundle(run_id: str, configs: list[str], overrides: Mapping[str, Any]) -> None:
-    """Run a MONAI bundle command of this bundle, its progress bars on this terminal."""
-    names = str([str(BUNDLE / "configs" / f"{name}.yaml") for name in configs])
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
-    command += ["--config_file", names, "--bundle_root", str(BUNDLE)]
-    for key, value in overrides.items():
-        command += [f"--{key}", str(value)]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    if subprocess.run(command, env=environment, check=False).returncode:
-        raise InputError(f"the command failed, its message is above: {' '.join(command)}")
 
 
 def _prefixed(prefix: str, scores: Mapping[str, Any]) -> dict[str, Any]:

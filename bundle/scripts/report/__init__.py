@@ -5,9 +5,18 @@ volumes only slices are read: arrays, memory maps and HDF5 datasets of any size 
 """
 
 from scripts.report.colour import colour_instances
+from scripts.report.comparison import draw_comparison
 from scripts.report.curve import draw_losses, read_losses
 from scripts.report.page import draw_report
 from scripts.report.panel import cycle_panel
 from scripts.report.score import rows_of_scores
 
-__all__ = ["colour_instances", "cycle_panel", "draw_losses", "draw_report", "read_losses", "rows_of_scores"]
+__all__ = [
+    "colour_instances",
+    "cycle_panel",
+    "draw_comparison",
+    "draw_losses",
+    "draw_report",
+    "read_losses",
+    "rows_of_scores",
+]

@@ -1,0 +1,140 @@
+"""The command that compares methods on the same volumes; `__main__.py` starts it.
+
+Example::
+
+    python -m scripts.compare --config configs/demo.yaml --methods source_only,two_step,cysgan,classical \
+        --dataset_dir D --label_y D/labelY.tif --output_dir outputs/compare
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from scripts.command import BUNDLE
+from scripts.compare.method import Method, methods_named
+from scripts.compare.run import Run, Target
+from scripts.compare.table import summarise, write_results
+from scripts.dataset import volume_items
+from scripts.errors import InputError
+from scripts.preflight import check_folder, check_training
+from scripts.report import draw_comparison
+from scripts.volume_io import read_maps, read_volume
+
+__all__ = ["compare"]
+
+
+def compare(
+    config: str | Sequence[str] = (),
+    methods: str | Sequence[str] = ("source_only", "two_step", "cysgan", "classical"),
+    seeds: str | int | Sequence[int] = 0,
+    output_dir: str = "outputs/compare",
+    **overrides: Any,
+) -> None:
+    """Train each method for the same number of steps, segment Y, score; write results.csv, .md and .png.
+
+    A run whose folder `output_dir`/<method>/<seed> holds its result is not run again, and one that was interrupted
+    goes on from its last checkpoint. All methods decode with the thresholds of the configuration. Without `label_y`
+    there are no scores, but the picture.
+
+    Args:
+        config: overlays on train.yaml (and on inference.yaml, as far as they fit it), such as configs/demo.yaml.
+        methods: names in `scripts.compare.METHODS`.
+        seeds: of the trainings; each method is run with each.
+        output_dir: where everything goes.
+        **overrides: keys of train.yaml, such as `--dataset_dir D`, `--label_y L.tif` or `--max_iterations 1000`.
+
+    Raises:
+        InputError: a method, file or folder is not as expected, before anything is run; or one of the commands failed.
+    """
+    out, overlays = Path(output_dir).resolve(), _overlays(config)
+    values = _values(overlays, overrides)
+    chosen = methods_named(_listed(methods), values["label_y"] is not None)
+    check_folder(out)
+    check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
+    runs = _runs(out, chosen, [int(seed) for seed in _listed(seeds)], overlays, overrides, _target(values))
+    for run in runs.values():
+        run.check()
+    rows: list[dict[str, Any]] = []
+    finished: dict[str, Run] = {}
+    for (name, seed), run in runs.items():
+        print(f"\n== {run.method.title}, seed {seed}{', finished earlier' if run.finished else ''}", flush=True)
+        rows.append({"method": run.method.title, "seed": seed, **run.result()})
+        finished.setdefault(name, run)
+        write_results(out, rows, _note(overlays, overrides))
+    _draw(out / "results.png", finished, values)
+    print(f"\n{summarise(rows)}\ntables: {out / 'results.csv'}, results.md\npicture: {out / 'results.png'}")
+
+
+def _overlays(config: str | Sequence[str]) -> list[Path]:
+    """Files of the overlays, the base left out where it was named."""
+    paths = [Path(name) for name in _listed(config)]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(f"config: no file {', '.join(missing)}; expected overlays on train.yaml, commas between them.")
+    base = BUNDLE / "configs" / "train.yaml"
+    return [path.resolve() for path in paths if path.resolve() != base.resolve()]
+
+
+def _listed(value: Any) -> list[str]:
+    """Items of a list, or of a text with commas, in brackets or not."""
+    items = (
+        value.strip("[]() ").split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    )
+    return [str(item).strip(" '\"") for item in items if str(item).strip()]
+
+
+def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training's configuration says of the volumes."""
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in (BUNDLE / "configs" / "train.yaml", *overlays)])
+    parser.update(pairs={"bundle_root": str(BUNDLE), **{name.replace("#", "::"): v for name, v in overrides.items()}})
+    names = ("image_x", "label_x", "image_y", "label_y", "scale_y", "intensity_gamma_y")
+    return {name: parser.get_parsed_content(name) for name in names}
+
+
+def _places(out: Path) -> dict[str, str]:
+    return {"output_dir": str(out), "model_path": str(out / "model.pt")}
+
+
+def _target(values: Mapping[str, Any]) -> Target:
+    items = volume_items(values["image_y"], values["label_y"])
+    labels = None if values["label_y"] is None else [item["label"] for item in items]
+    seen_as = {"scale": values["scale_y"], "intensity_gamma": values["intensity_gamma_y"]}
+    return Target([item["image"] for item in items], labels, seen_as)
+
+
+def _runs(
+    out: Path,
+    methods: Mapping[str, Method],
+    seeds: Sequence[int],
+    overlays: Sequence[Path],
+    overrides: Mapping[str, Any],
+    target: Target,
+) -> dict[tuple[str, int], Run]:
+    """All runs in the order of the table; what is not trained has one for all seeds."""
+    pairs = [(name, seed) for name in methods for seed in (seeds if methods[name].trained else seeds[:1])]
+    return {
+        (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target)
+        for name, seed in pairs
+    }
+
+
+def _note(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> str:
+    names = ", ".join(["train.yaml", *(path.name for path in overlays)])
+    changed = ", ".join(f"{name} {value}" for name, value in overrides.items()) or "none"
+    return f"Mean over seeds, of AP-50 also the range. Configuration: {names}; overrides: {changed}."
+
+
+def _draw(path: Path, runs: Mapping[str, Run], values: Mapping[str, Any]) -> None:
+    target = next(iter(runs.values())).target
+    image, voxel_size = read_volume(target.images[0])
+    rows = {}
+    for run in runs.values():
+        maps, instances = run.outputs()
+        rows[run.method.title] = (None if maps is None else read_maps(maps)[0], read_volume(instances)[0])
+    truth = None if target.labels is None else read_volume(target.labels[0])[0]
+    draw_comparison(path, image, rows, truth=truth, voxel_size=voxel_size or (2.0, 1.0, 1.0))

@@ -1,0 +1,178 @@
+"""One method, one seed: train, segment Y, score; what is finished is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from monai.data.utils import create_file_basename
+
+from scripts.checkpoint import list_checkpoints
+from scripts.classical import segment_file
+from scripts.command import BUNDLE, run_bundle
+from scripts.compare.method import Method
+from scripts.errors import InputError
+from scripts.handlers import write_text
+from scripts.metrics import score_instances
+from scripts.volume_io import read_volume
+
+__all__ = ["Run", "Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The volumes that are segmented and how inference sees them, as the training's configuration has it."""
+
+    images: Sequence[str]
+    labels: Sequence[str] | None
+    seen_as: Mapping[str, Any]
+    """Keys of inference.yaml: scale, intensity_gamma."""
+
+
+@dataclass
+class Run:
+    """One training and what came of it, in a folder of its own.
+
+    Args:
+        folder: gets train/, model.pt, the maps and instances, metrics.json (with labels) and result.json.
+        method: what is run.
+        seed: of the training.
+        overlays: files on train.yaml, before the method's own.
+        overrides: keys of train.yaml.
+        target: what is segmented.
+    """
+
+    folder: Path
+    method: Method
+    seed: int
+    overlays: Sequence[Path]
+    overrides: Mapping[str, Any]
+    target: Target
+    settings: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        configs = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "inference", "evaluate")]
+        configs += [
+            *self.overlays,
+            *([BUNDLE / "configs" / f"{self.method.overlay}.yaml"] if self.method.overlay else []),
+        ]
+        text = b"".join(path.read_bytes() for path in configs)
+        self.settings = {
+            "method": self.method.title,
+            "seed": self.seed,
+            "overlays": [path.name for path in self.overlays],
+            "overrides": {name: str(value) for name, value in self.overrides.items()},
+            "images": [str(image) for image in self.target.images],
+            "labels": self.target.labels and [str(label) for label in self.target.labels],
+            "configs": hashlib.sha256(text).hexdigest()[:12],
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is there."""
+        return (self.folder / "result.json").is_file()
+
+    def check(self) -> None:
+        """See that what an earlier command left in the folder was made with the same settings.
+
+        Raises:
+            InputError: it was not.
+        """
+        path = self.folder / "settings.json"
+        if path.is_file() and (found := json.loads(path.read_text())) != self.settings:
+            other = sorted(name for name in self.settings if found.get(name) != self.settings[name])
+            raise InputError(
+                f"{self.folder} holds a run with other settings ({', '.join(other)}). "
+                "Choose another output_dir, or remove that folder to run it anew."
+            )
+
+    def result(self) -> dict[str, Any]:
+        """Run what is not finished, and return the scores, `hours` of training and `settings`."""
+        if not self.finished:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
+            scores = self._learned() if self.method.trained else self._classical()
+            write_text(self.folder / "result.json", json.dumps({**scores, "hours": self._hours()}, indent=2) + "\n")
+        return json.loads((self.folder / "result.json").read_text())
+
+    def outputs(self) -> tuple[Path | None, Path]:
+        """Files of the maps, None for a method without, and of the instances of the first volume."""
+        maps = self._named("maps", self.target.images[0], ".h5")
+        return (maps if self.method.trained else None), self._named("instances", self.target.images[0])
+
+    def _learned(self) -> dict[str, Any]:
+        if not (self.folder / "trained").is_file():
+            self._train()
+        base = {"output_dir": self.folder, "model_path": self.folder / "model.pt", "image": _value(self.target.images)}
+        overlays = self._overlays_of_inference()
+        if self.target.labels is None:
+            run_bundle("run", ["inference", *overlays], {**base, **self.target.seen_as})
+            counts = [_count(read_volume(self._named("instances", image))[0]) for image in self.target.images]
+            return {"found": float(np.mean(counts))}
+        labels = {"label": _value(self.target.labels)}
+        run_bundle("evaluating", ["inference", *overlays, "evaluate"], {**base, **labels, **self.target.seen_as})
+        return dict(json.loads((self.folder / "metrics.json").read_text()))
+
+    def _train(self) -> None:
+        folder = self.folder / "train"
+        done = list_checkpoints(folder)
+        files = {"output_dir": folder, "model_path": self.folder / "model.pt", "seed": self.seed}
+        overlay = [self.method.overlay] if self.method.overlay else []
+        started = time.monotonic()
+        try:
+            run_bundle(
+                "training",
+                ["train", *self.overlays, *overlay],
+                {**files, **self.overrides, **({"resume": True} if done else {})},
+            )
+        finally:
+            with open(self.folder / "hours.txt", "a") as file:
+                file.write(f"{(time.monotonic() - started) / 3600:.4f}\n")
+        write_text(self.folder / "trained", "")
+
+    def _classical(self) -> dict[str, Any]:
+        rows: list[dict[str, Any]] = []
+        for number, image in enumerate(self.target.images):
+            segment_file(image, out := self._named("instances", image))
+            instances = read_volume(out)[0]
+            if self.target.labels is None:
+                rows.append({"found": _count(instances)})
+            else:
+                rows.append(score_instances(read_volume(self.target.labels[number])[0], instances))
+        return {**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, "volumes": rows}
+
+    def _named(self, postfix: str, image: str, extension: str = ".tif") -> Path:
+        """The file that inference writes for a volume."""
+        return Path(create_file_basename(postfix, image, self.folder, separate_folder=False) + extension)
+
+    def _hours(self) -> float:
+        path = self.folder / "hours.txt"
+        return sum(map(float, path.read_text().split())) if path.is_file() else 0.0
+
+    def _overlays_of_inference(self) -> list[Path]:
+        """The user's overlays without what reaches into parts that only train.yaml has."""
+        known = yaml.safe_load((BUNDLE / "configs" / "inference.yaml").read_text())
+        files = []
+        for number, overlay in enumerate(self.overlays):
+            config = yaml.safe_load(overlay.read_text()) or {}
+            kept = {key: value for key, value in config.items() if key.lstrip("+~").split("::")[0] in known}
+            path = self.folder / f"inference_{number}.yaml"
+            write_text(path, yaml.safe_dump(kept, sort_keys=False))
+            files.append(path)
+        return files
+
+
+def _count(instances: np.ndarray) -> int:
+    return int(np.count_nonzero(np.unique(instances)))
+
+
+def _value(paths: Sequence[str]) -> str | list[str]:
+    """A list as MONAI's command line reads it, a single path as it is."""
+    return [str(path) for path in paths] if len(paths) > 1 else str(paths[0])

@@ -1,0 +1,22 @@
+"""MONAI's commands started from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.command import BUNDLE, run_bundle
+from scripts.errors import InputError
+
+
+def test_the_bundle_is_found_from_anywhere() -> None:
+    assert (BUNDLE / "configs" / "train.yaml").is_file()
+
+
+def test_a_command_that_fails_is_an_error_that_names_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    missing = {"image_x": tmp_path / "none.tif", "output_dir": tmp_path / "out"}
+    with pytest.raises(InputError, match=r"monai\.bundle run training"):
+        run_bundle("training", ["train"], missing)
+    assert "none.tif" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
