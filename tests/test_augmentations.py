@@ -18,6 +18,7 @@ from scripts import augmentations
 from scripts.augmentations import (
     RandCutBlur,
     RandCutNoise,
+    RandDensityd,
     RandElasticInPlane,
     RandGreyValue,
     RandMisalignment,
@@ -483,3 +484,75 @@ def test_every_turn_and_reflection_of_the_plane_is_equally_likely() -> None:
         seen[place] = seen.get(place, 0) + 1
     assert len(seen) == 16
     assert all(12 < count < 52 for count in seen.values())
+
+
+# ---- density ---------------------------------------------------------------------------------------------------------
+def columns(count: int) -> dict[str, np.ndarray]:
+    """`count` x `count` bright columns of 6 x 6 voxels on a dark ground, (1, 8, 48, 48), each with its own id."""
+    label = np.zeros((1, 8, 48, 48), np.uint16)
+    for number, (row, column) in enumerate(np.ndindex(count, count), 1):
+        label[0, 1:7, 3 + 11 * row : 9 + 11 * row, 3 + 11 * column : 9 + 11 * column] = number
+    noise = np.random.default_rng(0).normal(0, 0.02, label.shape)
+    return {"image": (0.2 + 0.6 * (label > 0) + noise).astype(np.float32), "label": label}
+
+
+def share(data: dict[str, np.ndarray]) -> float:
+    return float((data["label"] > 0).mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_objects_are_removed_whole_and_leave_background(seed: int) -> None:
+    before = columns(4)
+    after = RandDensityd((0.05, 0.05)).set_random_state(seed)(before)
+    kept = after["label"] > 0
+    one = share(before) / 16
+    assert 0.05 - one < share(after) <= 0.05
+    assert np.array_equal(after["label"][kept], before["label"][kept])
+    assert set(np.unique(after["label"], return_counts=True)[1][1:]) == {6 * 6 * 6}
+    assert np.array_equal(after["image"][kept], before["image"][kept])
+    gone = (before["label"] > 0) & ~kept
+    assert after["image"][gone].max() < 0.4
+    assert abs(after["image"][gone].mean() - 0.2) < 0.03
+    assert 0.5 < after["image"][gone].std() / 0.02 < 1.5
+
+
+def test_haze_is_what_is_left_of_the_light_of_removed_objects() -> None:
+    clear, hazy = (RandDensityd((0.0, 0.0), haze=haze).set_random_state(3)(columns(4)) for haze in (0.0, 1.0))
+    assert hazy["image"].mean() > clear["image"].mean() + 0.02
+    assert hazy["image"].max() < 0.6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_objects_that_are_added_are_copies_beside_those_there(seed: int) -> None:
+    before = columns(2)
+    after = RandDensityd((0.15, 0.2)).set_random_state(seed)(before)
+    there = before["label"] > 0
+    assert share(after) > 2 * share(before)
+    assert np.array_equal(after["label"][there], before["label"][there])
+    assert np.array_equal(after["image"][there], before["image"][there])
+    added = (after["label"] > 0) & ~there
+    assert not set(np.unique(after["label"][added])) & set(np.unique(before["label"][there]))
+    assert after["image"][added].min() > 0.6
+    assert np.unique(after["label"][added], return_counts=True)[1].min() >= 0.8 * 6 * 6 * 6
+
+
+def test_density_is_left_alone_without_label_or_luck() -> None:
+    data = columns(3)
+    transform = RandDensityd((0.0, 0.0))
+    assert np.array_equal(transform({"image": data["image"]})["image"], data["image"])
+    assert np.array_equal(RandDensityd((0.0, 0.0), prob=0.0)(data)["label"], data["label"])
+    empty = {"image": data["image"], "label": np.zeros_like(data["label"])}
+    assert np.array_equal(RandDensityd((0.5, 0.5))(empty)["label"], empty["label"])
+
+
+def test_a_volume_that_is_all_objects_can_be_thinned() -> None:
+    label = np.kron(np.arange(1, 17).reshape(1, 1, 4, 4), np.ones((1, 8, 12, 12), int))
+    after = RandDensityd((0.3, 0.3)).set_random_state(0)({"image": grey(8, 48, 48), "label": label})
+    assert share(after) <= 0.3
+    assert np.isfinite(after["image"]).all()
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 0.2), (-0.1, 0.5), (0.0, 1.5)])
+def test_a_range_of_shares_that_is_none_is_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="from 0 to 1"):
+        RandDensityd(wrong)

@@ -17,6 +17,7 @@ from scripts.augmentations.defect import (
     RandMotionBlur,
     RandMotionBlurd,
 )
+from scripts.augmentations.density import RandDensityd
 from scripts.augmentations.grey import RandGreyValue, RandGreyValued
 from scripts.augmentations.section import (
     RandMisalignment,
@@ -36,6 +37,7 @@ __all__ = [
     "RandCutBlurd",
     "RandCutNoise",
     "RandCutNoised",
+    "RandDensityd",
     "RandElasticInPlane",
     "RandElasticInPlaned",
     "RandGreyValue",

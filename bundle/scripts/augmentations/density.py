@@ -1,0 +1,138 @@
+"""How densely objects lie, changed by their labels: what a discriminator could tell two domains apart by."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import fastremap
+import numpy as np
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import convert_to_dst_type, convert_to_numpy
+from scipy import ndimage as ndi
+
+from scripts.errors import InputError
+
+__all__ = ["RandDensityd"]
+
+_TRIALS = 6  # mirrored copies that are tried to fill a volume
+_OVERLAP = 0.2  # share of an object that may lie behind others when it is put in
+
+
+class RandDensityd(RandomizableTransform, MapTransform):
+    """Remove objects from a labelled volume, or put in more of its own, until they fill a share drawn from a range.
+
+    Where X is denser than Y, the game between generators and discriminators is won by generators that delete objects,
+    and where it is sparser by those that invent some, which the labels then contradict. Removed objects become the
+    background around them, with its noise; added ones are copies of the volume's own, mirrored or turned in the plane
+    (after Ghiasi et al., CVPR 2021). Not part of the published method.
+
+    Args:
+        share: lowest and highest share of labelled voxels asked for, 0 to 1; what cannot be reached is neared.
+        prob: how often a volume is changed at all.
+        image_key: key of the image (1, Z, Y, X), floats in [0, 1].
+        label_key: key of the label, the same shape, whole numbers; a dictionary without it is passed on.
+        reach: voxels around an object, in the plane, that its light reaches and that are changed with it.
+        haze: the most that stays of the light of what is removed, blurred, as from out of focus; 0 to 1.
+
+    Raises:
+        InputError: when the range is none.
+    """
+
+    def __init__(
+        self,
+        share: Sequence[float],
+        prob: float = 1.0,
+        image_key: str = "image",
+        label_key: str = "label",
+        reach: int = 2,
+        haze: float = 0.0,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        MapTransform.__init__(self, [image_key, label_key], allow_missing_keys=True)
+        low, high = (float(value) for value in share)
+        if not 0 <= low <= high <= 1:
+            raise InputError(f"RandDensityd: share is {share}; expected the lowest and the highest, from 0 to 1.")
+        self.share, self.reach, self.haze = (low, high), reach, haze
+        self.image_key, self.label_key = image_key, label_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Change image and label."""
+        result = dict(data)
+        self.randomize(None)
+        if not self._do_transform or self.label_key not in result:
+            return result
+        image, label = (convert_to_numpy(result[key])[0] for key in (self.image_key, self.label_key))
+        wanted = self.R.uniform(*self.share)
+        change = self._thinned if (label > 0).mean() > wanted else self._filled
+        image, label = change(image.astype(np.float32), label.copy(), wanted)
+        for key, volume in ((self.image_key, image), (self.label_key, label)):
+            result[key] = convert_to_dst_type(volume[None], result[key])[0]
+        return result
+
+    def _thinned(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
+        ids, sizes = np.unique(label[label > 0], return_counts=True)
+        order = self.R.permutation(len(ids))
+        left = sizes.sum() - np.cumsum(sizes[order])
+        gone = ids[order[: int(np.searchsorted(-left, -wanted * label.size)) + 1]]
+        removed = np.isin(label, gone)
+        kept = np.where(removed, 0, label)
+        around = _widened(removed, self.reach) & (kept == 0)
+        ground = ~_widened(label > 0, 1)
+        if ground.sum() < 16:
+            ground = ~_widened(label > 0, 0) if (label == 0).sum() >= 16 else image <= np.quantile(image, 0.1)
+        return np.where(around, self._background(image, ground), image).clip(0, 1), kept
+
+    def _background(self, image: np.ndarray, ground: np.ndarray) -> np.ndarray:
+        """What lies between the objects, carried on beneath them, with noise of the same strength."""
+        sigma = (2.0, 4.0, 4.0)
+        weight = ndi.gaussian_filter(ground.astype(np.float32), sigma)
+        mean = image[ground].mean()
+        near = (ndi.gaussian_filter(np.where(ground, image, 0), sigma) + 0.01 * mean) / (weight + 0.01)
+        steps = np.abs(np.diff(image))[ground[..., 1:] & ground[..., :-1]]
+        noise = 1.05 * float(np.median(steps)) if steps.size else 0.0  # deviation, from differences of neighbours
+        haze = self.R.uniform(0, self.haze) * (ndi.gaussian_filter(image, (3.0, 6.0, 6.0)) - near)
+        return near + np.maximum(haze, 0) + self.R.normal(0, noise, image.shape).astype(np.float32)
+
+    def _filled(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
+        first, own = image.copy(), label.copy()
+        for _ in range(_TRIALS):
+            if (label > 0).mean() >= wanted:
+                break
+            other_image, other = self._mirrored(first, own)
+            ids = self._fitting(label, other, wanted)
+            if len(ids) == 0:
+                continue
+            added = np.isin(other, ids) & (label == 0)
+            fresh = fastremap.renumber(np.where(added, other, 0), preserve_zero=True)[0].astype(label.dtype)
+            around = added | _widened(added, self.reach) & (label == 0)
+            image = np.where(around, other_image, image)
+            label = np.where(added, fresh + label.max(), label)
+        return image, label
+
+    def _mirrored(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        axes = tuple(int(axis) for axis in np.flatnonzero(self.R.random(3) < 0.5)) or (1,)
+        image, label = np.flip(image, axes), np.flip(label, axes)
+        if label.shape[1] == label.shape[2] and self.R.random() < 0.5:
+            image, label = image.swapaxes(1, 2), label.swapaxes(1, 2)
+        return image, label
+
+    def _fitting(self, label: np.ndarray, other: np.ndarray, wanted: float) -> np.ndarray:
+        """Ids of `other` that lie free, as many as are wanted."""
+        ids, inverse = np.unique(other, return_inverse=True)
+        inverse = inverse.reshape(other.shape)
+        sizes = np.bincount(inverse.ravel())
+        hidden = np.bincount(inverse.ravel(), label.ravel() > 0, len(ids))
+        free = np.flatnonzero((ids > 0) & (hidden <= _OVERLAP * sizes))
+        free = self.R.permutation(free)
+        room = wanted * label.size - np.count_nonzero(label)
+        return ids[free[: int(np.searchsorted(np.cumsum(sizes[free]), room)) + 1]]
+
+
+def _widened(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Dilated in the plane by a diamond of `reach` voxels."""
+    if reach == 0:
+        return mask
+    cross = np.zeros((1, 3, 3), bool)
+    cross[0, 1], cross[0, :, 1] = True, True
+    return ndi.binary_dilation(mask, cross, iterations=reach)
