@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from scripts.classical import classical_instances
-from scripts.example import SPACING, make_pair, write_pair
+from scripts.example import SPACING, ElectronLook, make_pair, make_source, varied, write_pair
 from scripts.metrics import match_instances
 from scripts.volume_io import read_volume
 
@@ -136,3 +136,27 @@ def test_the_command_writes_four_files_with_their_voxel_size(tmp_path: Path) -> 
         stored, voxel_size = read_volume(tmp_path / "new" / "folder" / f"{name}.tif")
         np.testing.assert_array_equal(stored, volume)
         assert voxel_size == pytest.approx(SPACING)
+
+
+def test_a_varied_look_has_the_same_shapes_and_other_tones(small_pair: dict[str, np.ndarray]) -> None:
+    other = make_pair(SMALL, seed=5, vary_look=True)
+    for domain in "XY":
+        assert np.array_equal(other[f"label{domain}"], small_pair[f"label{domain}"])
+        assert (other[f"image{domain}"] != small_pair[f"image{domain}"]).mean() > 0.5
+
+
+def test_a_varied_look_stays_within_half_as_much_again() -> None:
+    usual = ElectronLook()
+    ratios = [varied(usual, np.random.default_rng(seed)).noise / usual.noise for seed in range(50)]
+    assert 1 / 1.5 <= min(ratios) < 0.75
+    assert 1.3 < max(ratios) <= 1.5
+
+
+def test_a_source_is_rendered_over_given_shapes(small_pair: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_pair(tmp_path, seed=5, shape=SMALL)
+    write_pair(tmp_path / "x", shapes=str(tmp_path / "labelY.tif"), seed=3)
+    image, label = (read_volume(tmp_path / "x" / f"{name}X.tif")[0] for name in ("image", "label"))
+    assert np.array_equal(label, small_pair["labelY"])
+    assert np.array_equal(image, make_source(label, seed=3))
+    assert image[label > 0].mean() > image[label == 0].mean() + 8
+    assert not (tmp_path / "x" / "imageY.tif").exists()
