@@ -125,6 +125,38 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path: Path) -> None:
         load_weights(network, tmp_path / "list.pt")
 
 
+def test_weights_note_their_maps_beside_the_keys_of_the_network(tmp_path: Path) -> None:
+    first, second, path = nn.Linear(3, 2), nn.Linear(3, 2), tmp_path / "model.pt"
+    WeightsSaver(str(path), first, map_names=["foreground", "contour"])(trainer())
+    state = torch.load(path, weights_only=True)
+    assert list(state) == ["weight", "bias"]
+    second.load_state_dict(state)  # as MONAI and MONAI Label do
+    load_weights(second, path, ["foreground", "contour"])
+    load_weights(second, path)
+    assert torch.equal(first.weight, second.weight)
+    with pytest.raises(InputError, match=r"model\.pt: was trained for the maps foreground, contour, expected aff"):
+        load_weights(second, path, ["affinity"])
+    engine = Engine(lambda *_: None)
+    WeightsLoader(str(path), second, ["affinity"]).attach(engine)
+    with pytest.raises(InputError, match="target_"):
+        engine.run([0])
+    torch.save(first.state_dict(), path)  # one that says nothing of its maps
+    load_weights(second, path, ["affinity"])
+
+
+def test_a_training_of_other_maps_is_not_resumed(tmp_path: Path) -> None:
+    engine = trainer()
+    engine.representation = SimpleNamespace(names=["affinity"])
+    TrainingCheckpoint(str(tmp_path)).attach(engine)
+    run(engine, stop_at=2)
+    engine = trainer()
+    engine.representation = SimpleNamespace(names=["foreground", "contour", "distance"])
+    with pytest.raises(InputError, match=r"\.pt: was trained for the maps affinity, expected foreground"):
+        TrainingCheckpoint(str(tmp_path), resume=True).attach(engine)
+    engine.representation.names = ["affinity"]
+    TrainingCheckpoint(str(tmp_path), resume=True).attach(engine)
+
+
 def test_weights_are_loaded_when_an_engine_starts(tmp_path: Path) -> None:
     first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     torch.save(first.state_dict(), tmp_path / "model.pt")

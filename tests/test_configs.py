@@ -20,7 +20,8 @@ from scripts.trainer import CySGANTrainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 SHARED = ["representation", "decoder", "network_def", "window", "overlap", "window_padding", "device"]
-SHARED += ["intensity_percentiles", "bundle_root", "dataset_dir"]
+SHARED += ["intensity_percentiles", "bundle_root", "dataset_dir", "contour_dilation", "contour_axes", "spacing"]
+SHARED += ["distance_per_section", "distance_levels", "seed_distance"]
 # what an overlay adds on purpose; every other key of it is one of its base's
 OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["train", "inference"], set()),
@@ -35,6 +36,10 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "ablation_no_semi_supervised": (["train"], set()),
     "ablation_frozen_discriminator_s": (["train"], set()),
     "oracle": (["train"], set()),
+    "target_bc": (["train", "inference"], set()),
+    "target_affinity": (["train", "inference"], set()),
+    "target_distance_2d": (["train", "inference"], set()),
+    "target_distance_quantised": (["train", "inference"], set()),
     "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
 }
 BASES = ("train", "inference")
@@ -100,12 +105,59 @@ def test_inference_sees_y_as_training_did(training: str, inference: str) -> None
     assert load("demo")[training] == load("demo")[inference]
 
 
-def test_an_overlay_reaches_into_a_list() -> None:
-    merged = ConfigParser.load_config_files([str(CONFIGS / f"{name}.yaml") for name in ("train", "demo")])
-    foreground, contour, distance = merged["representation"]["maps"]
-    assert foreground["_target_"].endswith("Foreground")
-    assert contour == load("demo")["representation::maps::1"]
-    assert distance["spacing"] == [1.0, 1.0, 1.0]
+def maps_and_decoder(*names: str) -> tuple[Any, Any]:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.yaml") for name in names])
+    return parser.get_parsed_content("representation"), parser.get_parsed_content("decoder")
+
+
+TARGETS = {
+    "target_bc": ["foreground", "contour"],
+    "target_affinity": ["affinity"],
+    "target_distance_2d": ["foreground", "contour", "distance"],
+    "target_distance_quantised": ["foreground", "contour", "distance"],
+}
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_overlay_gives_maps_and_a_decoder_that_fit(base: str, target: str) -> None:
+    representation, decoder = maps_and_decoder(base, target)
+    assert representation.names == list(decoder.map_names) == TARGETS[target]
+    distance = representation.maps[-1]
+    if target.startswith("target_distance"):
+        assert (distance.per_section, distance.levels) == ((True, None) if target.endswith("2d") else (False, 10))
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_overlay_goes_before_the_demo_or_after_it(base: str, target: str) -> None:
+    before, after = (maps_and_decoder(base, *overlays) for overlays in (("demo", target), (target, "demo")))
+    assert [vars(one) for one in before[0].maps] == [vars(one) for one in after[0].maps]
+    assert type(before[1]) is type(after[1])
+    assert before[1].options == after[1].options
+    if "contour" in before[0].names:
+        assert (before[0].maps[1].dilation, before[0].maps[1].axes) == (0, (0, 1, 2))
+
+
+@pytest.mark.parametrize("name", [name for name in OVERLAYS if name.startswith("target") and "distance" not in name])
+def test_an_overlay_before_its_base_is_no_silent_success(name: str) -> None:
+    with pytest.raises(KeyError, match="representation"):
+        ConfigParser.load_config_files([str(CONFIGS / f"{name}.yaml"), str(CONFIGS / "train.yaml")])
+
+
+def test_the_demo_draws_thin_outlines_on_all_sides_and_measures_in_cubes() -> None:
+    representation, decoder = maps_and_decoder("train", "demo")
+    _, contour, distance = representation.maps
+    assert (contour.dilation, contour.axes, distance.spacing) == (0, (0, 1, 2), (1.0, 1.0, 1.0))
+    assert decoder.options["seed_distance"] == 0.6
+
+
+def test_maps_and_thresholds_are_the_published_ones_by_default() -> None:
+    representation, decoder = maps_and_decoder("train")
+    _, contour, distance = representation.maps
+    assert (contour.dilation, contour.axes, distance.spacing) == (1, (1, 2), (2.0, 1.0, 1.0))
+    assert (distance.per_section, distance.levels, decoder.options["seed_distance"]) == (False, None, 0.5)
 
 
 @pytest.mark.parametrize("name", [*BASES, *OVERLAYS])

@@ -26,7 +26,7 @@ from scripts.handlers import (
     write_table,
     write_text,
 )
-from scripts.representation import Contour, Foreground, Representation, SignedDistance
+from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 
 
 def engine_of(outputs: Sequence[Any], rank: int = 0, panels: dict[str, Any] | None = None, start: int = 0) -> Any:
@@ -149,6 +149,22 @@ def test_panels_are_written_to_tensorboard_every_interval(tmp_path: Path) -> Non
     # three images and three maps of X; three images and twice three maps of Y
     width_x, width_y = (events.Images(f"cycle_{domain}")[0].width for domain in "xy")
     assert width_y / width_x == pytest.approx(9 / 6, rel=0.02)
+
+
+def test_panels_name_every_channel_of_a_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[tuple[list[str], int]] = []
+
+    def draw(rows: Any) -> np.ndarray:
+        drawn.extend((name.split(" | "), len(volumes)) for name, volumes in rows)
+        return np.zeros((3, 8, 8), np.float32)
+
+    monkeypatch.setattr("scripts.handlers.panel.cycle_panel", draw)
+    engine = engine_of([0.0], panels=panels())
+    CyclePanels(str(tmp_path), Representation([Affinity()]), interval=1).attach(engine)
+    engine.go()
+    captions, count = drawn[0]
+    assert captions == ["x", "fake_y", "rec_x", "x affinity 1", "x affinity 2", "x affinity 3"]
+    assert count == len(captions)
 
 
 def test_panels_of_the_warm_up_show_what_there_is_and_rank_1_writes_none(tmp_path: Path) -> None:

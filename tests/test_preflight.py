@@ -14,11 +14,22 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from ignite.engine import Engine
 
+from scripts.checkpoint import WeightsSaver
 from scripts.errors import InputError
 from scripts.losses import NonFiniteLossError
-from scripts.preflight import check_folder, check_inference, check_training, expected_error, plain_errors
+from scripts.preflight import (
+    check_decoder,
+    check_folder,
+    check_inference,
+    check_training,
+    expected_error,
+    plain_errors,
+)
+from scripts.representation import Foreground, Representation
 from scripts.volume_io import write_volume
+from scripts.watershed import AffinityWatershed
 
 Run = Callable[..., Any]
 Said = Callable[..., str]
@@ -224,6 +235,56 @@ def test_volumes_whose_results_would_overwrite_each_other_are_refused(volumes: P
     check_inference(f"{tmp_path / 'two.h5'}::a", str(tmp_path / "out"))
     with pytest.raises(InputError, match="all would be written to"):
         check_inference([f"{tmp_path / 'two.h5'}::{name}" for name in "ab"], str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("maps", "decoder", "overlay"),
+    [
+        (["Affinity"], "BCDWatershed", "target_affinity.yaml"),
+        (["Foreground", "Contour", "SignedDistance"], "AffinityWatershed", "without target_bc.yaml"),
+        (["Foreground", "Contour"], "BCDWatershed", "target_bc.yaml"),
+        (["Contour", "Foreground", "SignedDistance"], "BCDWatershed", "Set both alike"),
+    ],
+)
+def test_a_decoder_of_other_maps_is_refused_before_any_work(
+    maps: list[str], decoder: str, overlay: str, train: Run, infer: Run, said: Said, out: Path
+) -> None:
+    given = {
+        "representation::maps": [{"_target_": f"scripts.representation.{name}"} for name in maps],
+        "decoder": {"_target_": f"scripts.watershed.{decoder}"},
+    }
+    for run in (train, infer):
+        message = said(run, **given)
+        assert message.startswith("error: representation: found the maps ")
+        assert f"but {decoder}, the decoder, takes " in message
+        assert overlay in message
+    assert not out.exists()
+
+
+def test_a_decoder_of_anothers_making_is_taken_as_it_is() -> None:
+    check_decoder(Representation([Foreground()]), np.argmax)
+    check_decoder(None, AffinityWatershed())
+
+
+def test_weights_of_another_target_are_refused_by_name(infer: Run, said: Said, tmp_path: Path, out: Path) -> None:
+    """Three affinities and the three maps of BCD give the same network."""
+    network = torch.nn.Conv3d(1, 4, 1)
+    engine = Engine(lambda *_: None)
+    engine.state.rank = 0
+    WeightsSaver(str(tmp_path / "model.pt"), network, map_names=["affinity"])(engine)
+    given = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 4, "kernel_size": 1}
+    message = said(infer, network_def=given)
+    assert "model.pt: was trained for the maps affinity, expected foreground, contour, distance" in message
+    assert message.endswith(
+        "Use the target_….yaml overlay that it was trained with, or none if it was trained with none."
+    )
+    assert not out.exists()
+
+
+def test_weights_with_another_number_of_maps_name_the_overlays(infer: Run, said: Said, tmp_path: Path) -> None:
+    torch.save(torch.nn.Conv3d(1, 3, 1).state_dict(), tmp_path / "model.pt")
+    given = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 4, "kernel_size": 1}
+    assert "the overlays (target_….yaml, tile_independent.yaml)" in said(infer, network_def=given)
 
 
 def test_good_input_passes(volumes: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from scripts.report.curve import _groups, _running_mean
 from scripts.report.page import Layout
 from scripts.report.score import score_cells
 from scripts.report.slices import cut_maps, cut_volume, densest_cuts
+from scripts.volume_io import write_volume
 
 
 class OnlySlices:
@@ -276,6 +277,26 @@ def test_the_command_draws_both_pictures(run_folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["report", *(f"--{key}={value}" for key, value in options.items())])
     runpy.run_module("scripts.report", run_name="__main__")
     assert size(run_folder / "out/report.png") and size(run_folder / "out/report_losses.png")
+
+
+@pytest.mark.parametrize(
+    ("names", "titles"),
+    [
+        (["image", "affinity 1", "affinity 2", "affinity 3"], ("affinity 1", "affinity 2", "affinity 3")),
+        (["image", "foreground", "contour"], ("foreground", "contour")),
+        (["foreground", "contour"], ("foreground", "contour")),
+        ([], ("foreground", "contour", "distance")),
+    ],
+)
+def test_the_command_titles_maps_as_their_file_says(run_folder, monkeypatch, image, names, titles):
+    monkeypatch.chdir(run_folder)
+    given = {}
+    monkeypatch.setattr("scripts.report.command.draw_report", lambda *_, **options: given.update(options))
+    write_volume("named.h5", np.repeat(image[None], len(names) or 3, axis=0), channel_names=names)
+    report("image.h5", image_dataset="raw", maps="named.h5")
+    assert tuple(given["map_names"]) == titles
+    report("image.h5", image_dataset="raw", maps="named.h5", map_names=("mine",))
+    assert given["map_names"] == ("mine",)
 
 
 def test_the_command_says_what_is_wrong_in_one_line(run_folder, monkeypatch):

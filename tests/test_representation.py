@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,22 +13,28 @@ from scripts.errors import InputError
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 
 VECTORS = ["tgt_02_holes_split_12x48x56", "tgt_03_empty_8x32x32", "tgt_04_full_8x32x32"]
-ONES = np.ones((3, 3, 3))
 
 
-def slow_distance(label: np.ndarray, spacing: tuple[float, ...] = (2, 1, 1)) -> np.ndarray:
-    """Oracle: every piece by itself in the whole volume."""
+def slow_distance(
+    label: np.ndarray, spacing: tuple[float, ...] = (2, 1, 1), border: bool = True, erosion: int = 0
+) -> np.ndarray:
+    """Oracle: every piece by itself in the whole volume, or in one section."""
+    pad, ndim = 2 * border, label.ndim
+    inner = (slice(pad, -pad or None),) * ndim
+    reach = np.indices((2 * erosion + 1,) * ndim) - erosion
+    ball = (reach**2).sum(axis=0) <= erosion**2
     result = np.full(label.shape, -1.0)
     for value in np.unique(label[label > 0]):
-        pieces, count = ndimage.label(label == value, ONES)
+        pieces, count = ndimage.label(label == value, np.ones((3,) * ndim))
         for piece in range(1, count + 1):
-            mask = np.pad(pieces == piece, 2)
+            mask = np.pad(pieces == piece, pad)
             holes, _ = ndimage.label(~mask)
             sizes = np.bincount(holes.ravel())
             mask |= (sizes[holes] < 16) & (holes > 0)
+            mask = ndimage.binary_erosion(mask, ball, border_value=1) if erosion else mask
             distance = ndimage.distance_transform_edt(mask, spacing)
-            inner = (distance / (distance.max() + 1e-6))[2:-2, 2:-2, 2:-2]
-            result = np.where(inner > 0, np.maximum(result, inner), result)
+            relative = (distance / (distance.max() + 1e-6))[inner]
+            result = np.where(relative > 0, np.maximum(result, relative), result)
     return result.astype(np.float32)
 
 
@@ -39,16 +47,42 @@ def blobs(seed: int, shape: tuple[int, ...] = (7, 24, 26)) -> np.ndarray:
     return (label[tuple(nearest)] * (smooth > -0.1)).astype(np.int32)
 
 
+ENCODERS = {
+    "binary": Foreground(),
+    "contour": Contour(),
+    "sdt": SignedDistance(),
+    "aff": Affinity(),
+    "x_4-2-1": Contour(dilation=2),
+    "x_4-1-0": Contour(background=False),
+    "x_4-0-1": Contour(dilation=0),
+    "x_5-3d-0-0-2.0-0": SignedDistance(border=False),
+    "x_5-2d-1-0-2.0-0": SignedDistance(per_section=True),
+    "x_5-3d-1-1-2.0-0": SignedDistance(levels=10),
+    "x_5-3d-1-0-1.0-1": SignedDistance((1, 1, 1), erosion=1),
+    "x_2-1-2-3-v1": Affinity([(-1, 0, 0), (0, -2, 0), (0, 0, -3)]),
+}
+# A piece without any surface: SciPy, asked for a distance to nothing, returns that to a corner.
+WITHOUT_A_SURFACE = ("tgt_04_full_8x32x32", "x_5-3d-0-0-2.0-0")
+
+
 @pytest.mark.parametrize("name", VECTORS)
-@pytest.mark.parametrize(
-    ("encoder", "key"),
-    [(Foreground(), "binary"), (Contour(), "contour"), (SignedDistance(), "sdt"), (Affinity(), "aff")],
-)
-def test_maps_equal_the_reference(shared, name: str, encoder, key: str) -> None:
+@pytest.mark.parametrize("key", ENCODERS)
+def test_maps_equal_the_reference(shared: Path, name: str, key: str) -> None:
+    if (name, key) == WITHOUT_A_SURFACE:
+        pytest.skip("the reference's value is no distance: it measures to a surface that is not there")
     vector = np.load(shared / "vectors" / f"{name}.npz")
-    maps = encoder.encode(vector["label"])
+    maps = ENCODERS[key].encode(vector["label"])
     assert maps.dtype == np.float32
+    if key.startswith("x_5-3d-1-1"):  # the reference counts levels, 0 being outside
+        maps = np.where(maps < 0, 0, np.rint(10 * maps) + 1)
     np.testing.assert_array_equal(maps, vector[key])
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_no_target_of_the_reference_is_left_out(shared: Path, name: str) -> None:
+    keys = set(np.load(shared / "vectors" / f"{name}.npz").files)
+    weights = {"w_binary", "w_contour", "w_aff", "w_none"}  # those of the loss: tests/test_losses.py
+    assert keys - weights - {"label", "note"} == set(ENCODERS)
 
 
 def test_foreground_is_any_instance() -> None:
@@ -82,7 +116,17 @@ def test_contour_along_all_axes_parts_nuclei_that_lie_on_each_other() -> None:
     assert outline[:, 2, 2].tolist() == [0, 0, 1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("settings", [{"dilation": -1}, {"axes": []}, {"axes": [1, 3]}])
+def test_contour_between_instances_leaves_the_background_alone() -> None:
+    label = np.zeros((2, 3, 9), np.uint8)
+    label[0, :, 1:4], label[0, :, 4:7] = 1, 2
+    outline = Contour(background=False).encode(label)[0]
+    np.testing.assert_array_equal(outline[0], [[0, 0, 0, 1, 1, 0, 0, 0, 0]] * 3)
+    assert not outline[1].any()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dilation": 0, "background": False}, {"dilation": -1}, {"axes": []}, {"axes": [1, 3]}]
+)
 def test_contour_refuses_settings_without_a_meaning(settings: dict) -> None:
     with pytest.raises(InputError, match="Contour: found dilation"):
         Contour(**settings)
@@ -99,9 +143,9 @@ def test_affinity_compares_with_the_predecessor() -> None:
 def test_affinity_takes_long_offsets_of_both_signs() -> None:
     label = np.array([[[1, 1, 2, 1, 1]]])
     back, ahead, beyond = Affinity([(0, 0, -3), [0, 0, 2], (0, 0, 9)]).encode(label)
-    np.testing.assert_array_equal(back[0, 0], [1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(back[0, 0], [1, 1, 0, 1, 1])
     np.testing.assert_array_equal(ahead[0, 0], [0, 1, 0, 1, 1])
-    np.testing.assert_array_equal(beyond[0, 0], [1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(beyond[0, 0], [1, 1, 0, 1, 1])
 
 
 def test_affinity_counts_its_offsets() -> None:
@@ -166,6 +210,48 @@ def test_distance_equals_the_slow_one_on_ragged_labels(seed: int) -> None:
     np.testing.assert_array_equal(SignedDistance().encode(label)[0], slow_distance(label))
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("options", [{"border": False}, {"erosion": 1}, {"erosion": 2}])
+def test_distance_with_options_equals_the_slow_one(seed: int, options: dict) -> None:
+    label = blobs(seed)
+    np.testing.assert_array_equal(SignedDistance(**options).encode(label)[0], slow_distance(label, **options))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("options", [{}, {"border": False}, {"erosion": 1}])
+def test_distance_by_section_is_that_of_each_section(seed: int, options: dict) -> None:
+    label = blobs(seed)
+    label[2, :5, :5], label[2, 2, 2] = 1, 0  # a hole in the plane alone
+    distance = SignedDistance((2, 1, 1.5), per_section=True, **options).encode(label)[0]
+    expected = [slow_distance(section, (1, 1.5), **options) for section in label]
+    np.testing.assert_array_equal(distance, expected)
+    assert not np.array_equal(distance, SignedDistance((2, 1, 1.5), **options).encode(label)[0])
+
+
+def test_levels_round_the_distance_down(balls: np.ndarray) -> None:
+    smooth, stepped = SignedDistance().encode(balls), SignedDistance(levels=4).encode(balls)
+    assert np.unique(stepped).tolist() == [-1, 0, 0.25, 0.5, 0.75]
+    inside = balls[None] > 0
+    assert (stepped[inside] <= smooth[inside]).all()
+    assert (smooth[inside] - stepped[inside] < 0.25 + 1e-5).all()
+    np.testing.assert_array_equal(stepped[~inside], -1)
+
+
+def test_without_a_border_only_other_instances_and_background_are_surface() -> None:
+    label = np.ones((1, 3, 11), np.uint8)
+    label[..., 5:] = 0  # of 16 voxels and more: no hole
+    line = SignedDistance((9, 1, 1), border=False).encode(label)[0, 0, 1]
+    np.testing.assert_allclose(line[:6], [1, 0.8, 0.6, 0.4, 0.2, -1], atol=1e-5)
+    whole = np.ones((3, 9, 9), np.uint8)
+    np.testing.assert_array_equal(SignedDistance(border=False).encode(whole), SignedDistance().encode(whole))
+
+
+@pytest.mark.parametrize("options", [{"levels": 1}, {"erosion": -1}, {"per_section": "perhaps"}])
+def test_distance_options_without_a_meaning_are_refused(options: dict) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        SignedDistance(**options)
+
+
 def test_distance_equals_the_slow_one_on_balls(balls: np.ndarray) -> None:
     np.testing.assert_array_equal(SignedDistance().encode(balls)[0], slow_distance(balls))
 
@@ -199,6 +285,7 @@ def test_a_representation_stacks_its_maps_in_order(balls: np.ndarray) -> None:
     maps = Representation([SignedDistance(), Affinity(), Foreground()])
     assert maps.channels == 5
     assert maps.names == ["distance", "affinity", "foreground"]
+    assert maps.channel_names == ["distance", "affinity 1", "affinity 2", "affinity 3", "foreground"]
     encoded = maps.encode(balls)
     assert encoded.shape == (5, *balls.shape)
     np.testing.assert_array_equal(encoded[4:], Foreground().encode(balls))

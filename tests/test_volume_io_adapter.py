@@ -15,7 +15,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, Flipd, LoadImaged, SaveImaged
 
 from scripts.errors import InputError
-from scripts.volume_io import VolumeReader, VolumeWriter, read_maps, read_volume, write_volume
+from scripts.volume_io import VolumeReader, VolumeWriter, read_channel_names, read_maps, read_volume, write_volume
 
 SIZE = (0.28371837, 0.12678642, 0.12756972)
 FORMATS = (".tif", ".ome.tif", ".h5", ".nii", ".nii.gz")
@@ -234,3 +234,22 @@ def test_metadata_survive_a_batch_of_files_with_and_without_voxel_size(tmp_path:
         _saver(tmp_path / "out", ending)(item)
     assert read_volume(tmp_path / "out" / "a_segm.tif")[1] == pytest.approx(SIZE)
     assert read_volume(tmp_path / "out" / "b_segm.h5")[1] is None
+
+
+@pytest.mark.parametrize("names", [["foreground", "contour"], ["affinity 1", "affinity 2", "affinity 3"]])
+@pytest.mark.parametrize("with_image", [False, True])
+def test_maps_carry_the_names_of_their_channels(tmp_path: Path, names: list[str], with_image: bool) -> None:
+    path = tmp_path / "maps.h5"
+    writer = VolumeWriter(channel_names=names)
+    writer.set_data_array(np.zeros((len(names) + with_image, 4, 5, 6), np.uint8))
+    writer.write(path)
+    assert read_channel_names(path) == ["image"] * with_image + names
+    assert read_maps(path)[0].shape == (len(names) + with_image, 4, 5, 6)
+
+
+def test_files_without_names_of_channels_say_none(tmp_path: Path) -> None:
+    write_volume(tmp_path / "maps.h5", np.zeros((3, 4, 5, 6), np.uint8))
+    assert read_channel_names(tmp_path / "maps.h5") == []
+    write_volume(tmp_path / "one.tif", np.zeros((4, 5, 6), np.uint8))
+    with pytest.raises(InputError, match="HDF5 only"):
+        read_channel_names(tmp_path / "one.tif")

@@ -17,8 +17,18 @@ from skimage import measure, morphology, segmentation
 from skimage.transform import resize
 
 from scripts.errors import InputError
-from scripts.volume_io import read_volume
-from scripts.watershed import STAGES, BCDWatershed, BCWatershed, bc_watershed, bcd_watershed
+from scripts.metrics import match_instances
+from scripts.representation import Affinity
+from scripts.volume_io import read_volume, write_volume
+from scripts.watershed import (
+    STAGES,
+    AffinityWatershed,
+    BCDWatershed,
+    BCWatershed,
+    affinity_watershed,
+    bc_watershed,
+    bcd_watershed,
+)
 from scripts.watershed.__main__ import main
 from scripts.watershed.small_instance import handle_small
 
@@ -160,6 +170,57 @@ def test_bc_watershed_does_without_the_distance() -> None:
     labels, seeds = bc_watershed(maps, return_seeds=True, **ANY_SIZE)
     np.testing.assert_array_equal(seeds[0, 0], [1, 0, 0, 0])
     np.testing.assert_array_equal(labels[0, 0], [1, 1, 1, 0])
+
+
+def predicted(label: np.ndarray, offsets: list[list[int]] | None = None, seed: int = 0) -> np.ndarray:
+    """Affinities as a network gives them: blurred, with smooth noise, in bytes."""
+    rng = np.random.default_rng(seed)
+    maps = Affinity(*([offsets] if offsets else [])).encode(label)
+    noise = [0.5 * ndimage.gaussian_filter(rng.normal(size=label.shape), 1) for _ in maps]
+    blurred = [ndimage.gaussian_filter(one, 0.7) + more for one, more in zip(maps, noise, strict=True)]
+    return (255 * np.clip(blurred, 0, 1)).astype(np.uint8)
+
+
+def test_affinities_split_where_one_is_low_and_fill_where_one_is_high() -> None:
+    z = y = [255] * 6
+    x = [0, 255, 255, 127, 255, 255]  # 229 and 127 are the thresholds, both strict
+    maps = np.array([z, y, x], np.uint8)[:, None, None]
+    labels, seeds = affinity_watershed(maps, return_seeds=True, **ANY_SIZE)
+    np.testing.assert_array_equal(seeds[0, 0], [0, 1, 1, 0, 2, 2])
+    assert (labels[0, 0] > 0).all()
+    maps[:2, 0, 0, 0] = 127
+    assert affinity_watershed(maps, **ANY_SIZE)[0, 0].tolist()[0] == 0
+
+
+def test_seeds_of_affinities_do_not_meet_at_corners() -> None:
+    label = np.ones((1, 6, 6), np.uint8)
+    label[0, 3:] = label[0, :, 3:] = 2  # voxels (2, 2) and (3, 3): the affinities of both are whole
+    maps = Affinity().encode(label)
+    assert len(np.unique(affinity_watershed(maps, **ANY_SIZE))) == 2
+
+
+@pytest.mark.parametrize("offsets", [None, [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-2, 0, 0], [0, -3, 0], [0, 0, -3]]])
+def test_touching_balls_come_apart_by_their_affinities(balls: np.ndarray, offsets: list[list[int]] | None) -> None:
+    labels = affinity_watershed(predicted(balls, offsets))
+    assert match_instances(balls, labels, 0.75).true_positives == 4
+    assert len(np.unique(labels)) - 1 == 4
+
+
+def test_exact_affinities_give_the_label_back(balls: np.ndarray) -> None:
+    labels = affinity_watershed(Affinity().encode(balls))
+    assert match_instances(balls, labels, 0.95).true_positives == 4
+
+
+def test_affinities_from_0_to_1_decode_as_their_bytes(balls: np.ndarray) -> None:
+    maps = predicted(balls)
+    np.testing.assert_array_equal(affinity_watershed((maps / 255).astype(np.float32)), affinity_watershed(maps))
+
+
+def test_fewer_than_three_affinities_are_refused() -> None:
+    with pytest.raises(InputError, match=r"affinity z, affinity y, affinity x, so shape \(3 or more, Z, Y, X\)"):
+        affinity_watershed(np.zeros((2, 4, 4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"found shape \(6, 4, 4, 4\).*expected foreground, contour, distance"):
+        bcd_watershed(np.zeros((6, 4, 4, 4), np.uint8))
 
 
 @pytest.mark.parametrize("factors", [(2, 1, 1), (1, 1.5, 0.5), (1, 0.4, 3), (2, 2, 2)])
@@ -307,10 +368,12 @@ def test_decoders_hold_their_options() -> None:
 
 
 def test_decoders_refuse_misspelt_options() -> None:
-    with pytest.raises(TypeError, match="thres1"):
+    with pytest.raises(InputError, match="BCDWatershed: found the option thres1, expected some of seed_foreground"):
         BCDWatershed(thres1=0.9)
-    with pytest.raises(TypeError, match="seed_distance"):
+    with pytest.raises(InputError, match="BCWatershed: found the option seed_distance"):
         BCWatershed(seed_distance=0.9)
+    with pytest.raises(InputError, match="AffinityWatershed: found the option seed_contour"):
+        AffinityWatershed(seed_contour=0.9)
 
 
 def test_stages_are_told_in_order() -> None:
@@ -358,6 +421,44 @@ def test_the_command_refuses_a_wrong_channel_count_and_writes_nothing(tmp_path: 
     with pytest.raises(InputError, match=r"two\.h5: found 2 channels, expected 3"):
         main(str(tmp_path / "two.h5"), str(tmp_path / "segm.tif"))
     assert not (tmp_path / "segm.tif").exists()
+
+
+NAMED = {
+    "bcd": ["foreground", "contour", "distance"],
+    "bc": ["foreground", "contour"],
+    "affinity": ["affinity 1", "affinity 2", "affinity 3"],
+}
+DECODERS = {"bcd": bcd_watershed, "bc": bc_watershed, "affinity": affinity_watershed}
+
+
+@pytest.mark.parametrize("target", NAMED)
+@pytest.mark.parametrize("with_image", [False, True])
+def test_the_command_decodes_every_target(target: str, with_image: bool, tmp_path: Path) -> None:
+    names, maps = NAMED[target], noisy_maps(15)[: len(NAMED[target])]
+    maps = predicted((maps[0] > 180).astype(np.uint8)) if target == "affinity" else maps
+    stored = np.concatenate([maps[:1] // 2, maps]) if with_image else maps
+    named = ["image"] * with_image + names
+    write_volume(tmp_path / "named.h5", stored, channel_names=named)
+    main(str(tmp_path / "named.h5"), str(tmp_path / "segm.h5"), target=target, min_instance_size=9)
+    expected = DECODERS[target](maps, min_instance_size=9)
+    assert expected.any()
+    np.testing.assert_array_equal(read_volume(tmp_path / "segm.h5")[0], expected)
+
+
+@pytest.mark.parametrize(("holds", "target"), [("affinity", "bcd"), ("bcd", "affinity"), ("bc", "bcd"), ("bcd", "bc")])
+def test_the_command_refuses_maps_of_another_target(holds: str, target: str, tmp_path: Path) -> None:
+    maps = np.zeros((len(NAMED[holds]), 4, 4, 4), np.uint8)
+    write_volume(tmp_path / "maps.h5", maps, channel_names=NAMED[holds])
+    with pytest.raises(InputError, match=rf"maps\.h5: holds {', '.join(NAMED[holds])}; expected .*--target"):
+        main(str(tmp_path / "maps.h5"), str(tmp_path / "segm.tif"), target=target)
+    assert not (tmp_path / "segm.tif").exists()
+
+
+def test_the_command_knows_its_targets_and_the_flags_of_each(pred: Path) -> None:
+    with pytest.raises(InputError, match="--target boundary, expected one of bcd, bc, affinity"):
+        main(str(pred), str(pred.with_name("segm.tif")), target="boundary")
+    with pytest.raises(InputError, match=r"--seed_distance, expected --pred.*--seed_affinity"):
+        main(str(pred), str(pred.with_name("segm.tif")), target="affinity", seed_distance=0.5)
 
 
 def test_the_command_refuses_flags_it_does_not_know(pred: Path) -> None:

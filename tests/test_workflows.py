@@ -21,7 +21,8 @@ import yaml
 from torch import nn
 
 from scripts.metrics import match_instances
-from scripts.volume_io import read_maps, read_volume
+from scripts.preflight import expected_error
+from scripts.volume_io import read_channel_names, read_maps, read_volume
 from scripts.watershed.__main__ import main as watershed
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -243,6 +244,45 @@ def test_training_in_bfloat16_with_checkpointed_activations_and_no_dependence_on
     assert network.checkpoint_activations
     assert not any(isinstance(module, nn.GroupNorm) for module in network.modules())
     assert all(torch.isfinite(value).all() for value in torch.load(tmp_path / "model.pt", weights_only=True).values())
+
+
+@pytest.mark.parametrize(
+    ("overlay", "names"),
+    [
+        ("target_bc", ["foreground", "contour"]),
+        ("target_affinity", ["affinity 1", "affinity 2", "affinity 3"]),
+        ("target_distance_2d", ["foreground", "contour", "distance"]),
+        ("target_distance_quantised", ["foreground", "contour", "distance"]),
+    ],
+)
+def test_every_target_is_trained_segmented_and_decoded_again(
+    overlay: str, names: list[str], train: Run, run_here: Run, volumes: Path, tmp_path: Path
+) -> None:
+    train(overlay, max_iterations=2, warm_up_iterations=1, holdout_fraction=0)
+    files = {"image": volumes / "imageY.tif", "model_path": tmp_path / "model.pt", "output_dir": tmp_path / "y"}
+    run_here("inference", "inference", overlay, **files)
+    maps = tmp_path / "y" / "imageY_maps.h5"
+    assert read_channel_names(maps) == ["image", *names]
+    assert read_maps(maps)[0].shape == (1 + len(names), 32, 64, 64)
+    target = {"target_bc": "bc", "target_affinity": "affinity"}.get(overlay, "bcd")
+    watershed(str(maps), str(tmp_path / "again.tif"), target=target)
+    instances = read_volume(tmp_path / "y" / "imageY_instances.tif")[0]
+    assert np.array_equal(read_volume(tmp_path / "again.tif")[0], instances)
+
+
+def test_weights_of_one_target_are_not_taken_for_another(
+    train: Run, run_here: Run, volumes: Path, tmp_path: Path
+) -> None:
+    train("target_affinity", max_iterations=2, warm_up_iterations=2, holdout_fraction=0)
+    files = {"image": volumes / "imageY.tif", "model_path": tmp_path / "model.pt", "output_dir": tmp_path / "y"}
+    with pytest.raises(RuntimeError) as raised:  # the networks are the same: three channels each
+        run_here("inference", "inference", **files)
+    assert "was trained for the maps affinity, expected foreground, contour, distance" in str(
+        expected_error(raised.value)
+    )
+    with pytest.raises(RuntimeError) as raised:
+        train(resume=True, max_iterations=4, warm_up_iterations=2, holdout_fraction=0)
+    assert "was trained for the maps affinity" in str(expected_error(raised.value))
 
 
 def test_resume_goes_on_from_the_newest_whole_checkpoint(

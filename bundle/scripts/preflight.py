@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from monai.data.utils import create_file_basename
 from torch import nn
@@ -19,12 +20,17 @@ from scripts.flag import flag
 from scripts.validation import check_image, check_label, check_same_shape
 from scripts.volume_io import check_writable, read_volume
 
-__all__ = ["check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
+__all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 
 Volumes = str | Sequence[str]
 
 # By name: MONAI Label imports `scripts` anew, so that one class may be there twice.
 _EXPECTED = ("InputError", "NonFiniteLossError")
+_OVERLAYS = {
+    ("foreground", "contour"): "the overlay target_bc.yaml",
+    ("affinity",): "the overlay target_affinity.yaml",
+    ("foreground", "contour", "distance"): "the configuration without target_bc.yaml or target_affinity.yaml",
+}
 
 
 def plain_errors() -> None:
@@ -50,6 +56,8 @@ def check_training(
     model_path: str,
     label_y: Volumes | None = None,
     resume: bool | str = False,
+    representation: Any = None,
+    decoder: Any = None,
 ) -> None:
     """See that a training can start. The volumes are looked up, not read; nothing is created.
 
@@ -61,16 +69,19 @@ def check_training(
         model_path: file of the weights.
         label_y: labels of the target, for validation.
         resume: whether `output_dir` is to hold a checkpoint.
+        representation: the maps to learn.
+        decoder: what is to decode them in validation.
 
     Raises:
-        InputError: a file is missing, labels and images differ in number, an output cannot be written, or there is
-            nothing to resume from.
+        InputError: a file is missing, labels and images differ in number, an output cannot be written, there is
+            nothing to resume from, or the decoder takes other maps.
     """
     if label_x is None:
         raise InputError(
             "label_x: none given, and training needs the labels of X. Name their file; oracle.yaml, which trains on Y, "
             "wants that of label_y."
         )
+    check_decoder(representation, decoder)
     volume_items(image_x, label_x)
     volume_items(image_y, label_y)
     check_folder(output_dir)
@@ -88,6 +99,8 @@ def check_inference(
     label: Volumes | None = None,
     network: nn.Module | None = None,
     model_path: str = "",
+    representation: Any = None,
+    decoder: Any = None,
 ) -> None:
     """See that every volume can be segmented and every result be written, so that none of several fails half-way.
 
@@ -100,19 +113,42 @@ def check_inference(
         label: labels to score against, in the order of the images.
         network: given the weights of `model_path`, to see that they fit.
         model_path: file of the weights.
+        representation: the maps that the network predicts.
+        decoder: what is to decode them.
 
     Raises:
-        InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written, or
-            two volumes would give outputs of the same name.
+        InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written,
+            two volumes would give outputs of the same name, or the decoder takes other maps.
     """
+    check_decoder(representation, decoder)
     items = volume_items(image, label)
     check_folder(output_dir)
     check_writable(Path(output_dir) / f"instances.{output_ext.lstrip('.')}")
     _refuse_same_names([item["image"] for item in items], output_dir)
     if network is not None:
-        load_weights(network, model_path)
+        load_weights(network, model_path, getattr(representation, "names", ()))
     for item in items:
         _check_item(item)
+
+
+def check_decoder(representation: Any, decoder: Any) -> None:
+    """See that a decoder takes the maps that there are; the number of channels alone does not tell.
+
+    Args:
+        representation: its `names`; without any, nothing is compared.
+        decoder: its `map_names`; those of others, which have none, are taken as they are.
+
+    Raises:
+        InputError: the names differ, or come in another order.
+    """
+    found, expected = (tuple(getattr(*of, ())) for of in ((representation, "names"), (decoder, "map_names")))
+    if found and expected and found != expected:
+        overlay = _OVERLAYS.get(found)
+        advice = f"Give {overlay}, which sets both, after what changes one of them" if overlay else "Set both alike"
+        raise InputError(
+            f"representation: found the maps {', '.join(found)}, but {type(decoder).__name__}, the decoder, takes "
+            f"{', '.join(expected)}. {advice}, in training and in inference."
+        )
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:

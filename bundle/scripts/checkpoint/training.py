@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Events
 
 from scripts.checkpoint.random_state import RandomState, reseed
-from scripts.checkpoint.weights import brief, check_fit, save_atomically
+from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically
 from scripts.errors import InputError
 from scripts.flag import flag
 
@@ -72,6 +72,7 @@ class TrainingCheckpoint:
             return
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
         content["iteration"], content["epoch_length"] = engine.state.iteration, engine.state.epoch_length
+        content["map_names"] = _map_names(engine)
         save_atomically(content, self.folder / f"checkpoint_{engine.state.iteration:07d}.pt")
         self._remove(self._files()[: -self.keep])
 
@@ -84,6 +85,7 @@ class TrainingCheckpoint:
 
     def _load(self, engine: Any) -> None:
         path, content = self._newest()
+        check_maps(content.get("map_names", ()), _map_names(engine), path)
         if content["epoch_length"] != engine.state.epoch_length:
             raise InputError(
                 f"{path}: was written with epochs of {content['epoch_length']} iterations, this run has "
@@ -121,3 +123,8 @@ class TrainingCheckpoint:
     def _remove(paths: list[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _map_names(engine: Any) -> list[str]:
+    """The maps that are learned, as far as the trainer says so."""
+    return list(getattr(getattr(engine, "representation", None), "names", ()))

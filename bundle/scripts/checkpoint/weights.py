@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from scripts.errors import InputError
 from scripts.networks import bare
 
-__all__ = ["WeightsLoader", "WeightsSaver", "brief", "check_fit", "load_weights", "save_atomically"]
+__all__ = ["WeightsLoader", "WeightsSaver", "brief", "check_fit", "check_maps", "load_weights", "save_atomically"]
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
@@ -28,11 +29,17 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
     os.replace(temporary, path)
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike) -> None:
+def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequence[str] = ()) -> None:
     """Load a state dict into `network`.
 
+    Args:
+        network: what to load it into.
+        path: file of the state dict.
+        map_names: the maps that the network is to predict; compared with those that `WeightsSaver` noted, if it did.
+
     Raises:
-        InputError: no such file, not a state dict, or one of another network; the message names what differs first.
+        InputError: no such file, not a state dict, one of another network, the message names what differs first; or
+            one that was trained for other maps.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -43,6 +50,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike) -> None:
     except Exception as error:
         message = f"{path}: found no readable weights ({brief(error)}). Expected a file that training wrote."
         raise InputError(message) from error
+    check_maps(_noted(state), map_names, path)
     check_fit(network, state, path)
     network.load_state_dict(state)
 
@@ -53,14 +61,15 @@ class WeightsLoader:
     Args:
         path: file of a state dict.
         network: what to load it into.
+        map_names: as for `load_weights`.
     """
 
-    def __init__(self, path: str, network: nn.Module) -> None:
-        self.path, self.network = path, network
+    def __init__(self, path: str, network: nn.Module, map_names: Sequence[str] = ()) -> None:
+        self.path, self.network, self.map_names = path, network, list(map_names)
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of every run of `engine`."""
-        engine.add_event_handler(Events.STARTED, lambda _: load_weights(self.network, self.path))
+        engine.add_event_handler(Events.STARTED, lambda _: load_weights(self.network, self.path, self.map_names))
 
 
 class WeightsSaver:
@@ -71,10 +80,20 @@ class WeightsSaver:
         network: whose weights.
         event: name of the engine's event, "completed" or a custom one such as "warm_up_completed".
         interval: also every so many iterations, 0 for not.
+        map_names: the maps that the network predicts, noted in the state dict's metadata (where torch keeps versions of
+            modules), so that its keys stay those of the network.
     """
 
-    def __init__(self, path: str, network: nn.Module, event: str = "completed", interval: int = 0) -> None:
+    def __init__(
+        self,
+        path: str,
+        network: nn.Module,
+        event: str = "completed",
+        interval: int = 0,
+        map_names: Sequence[str] = (),
+    ) -> None:
         self.path, self.network, self.event, self.interval = path, network, event, interval
+        self.map_names = list(map_names)
 
     def attach(self, engine: Engine) -> None:
         """Write on the event, and every `interval` iterations."""
@@ -86,7 +105,10 @@ class WeightsSaver:
     def __call__(self, engine: Engine) -> None:
         """Write the weights now."""
         if engine.state.rank == 0:
-            save_atomically(bare(self.network).state_dict(), self.path)
+            state: Any = bare(self.network).state_dict()
+            if self.map_names:
+                state._metadata[""]["map_names"] = self.map_names
+            save_atomically(state, self.path)
 
 
 def check_fit(network: nn.Module, state: Any, source: str | os.PathLike) -> None:
@@ -101,8 +123,23 @@ def check_fit(network: nn.Module, state: Any, source: str | os.PathLike) -> None
         shapes = f"{found.get(name, 'nothing')} in the file, {expected} in the network"
         raise InputError(
             f"{source}: does not fit the network: {len(wrong)} parameters differ, first {name!r}: {shapes}. "
-            "Use the network_def (and the overlays) that it was trained with."
+            "Use the network_def and the overlays (target_….yaml, tile_independent.yaml) that it was trained with."
         )
+
+
+def check_maps(found: Sequence[str], expected: Sequence[str], source: str | os.PathLike) -> None:
+    """Raise an InputError when weights, read from `source`, are for other maps; unknown ones pass."""
+    if found and expected and list(found) != list(expected):
+        raise InputError(
+            f"{source}: was trained for the maps {', '.join(found)}, expected {', '.join(expected)}. "
+            "Use the target_….yaml overlay that it was trained with, or none if it was trained with none."
+        )
+
+
+def _noted(state: Any) -> list[str]:
+    """The maps that `WeightsSaver` noted, none in the state dicts of others."""
+    metadata = getattr(state, "_metadata", None) or {}
+    return list(metadata.get("", {}).get("map_names", ()))
 
 
 def brief(error: Exception) -> str:

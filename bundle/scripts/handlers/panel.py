@@ -48,7 +48,7 @@ class CyclePanels:
         volumes: list[Tensor] = []
         for name in (n for n in names if n in panels):
             maps = name.startswith("maps")
-            captions += [f"{name[5:]} {c}" for c in self.representation.names] if maps else [name]
+            captions += [f"{name[5:]} {c}" for c in self.representation.channel_names] if maps else [name]
             volumes.append(self.representation.to_unit(panels[name][None])[0] if maps else (panels[name] + 1) / 2)
         return " | ".join(captions), torch.cat(volumes).float().cpu().numpy()
 

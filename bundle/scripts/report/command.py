@@ -19,7 +19,7 @@ from scripts.errors import InputError
 from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
-from scripts.volume_io import read_volume
+from scripts.volume_io import NAMES_ATTRIBUTE, read_volume
 
 __all__ = ["report"]
 
@@ -36,7 +36,7 @@ def report(
     truth_dataset: str | None = None,
     voxel_size: Sequence[float] | None = None,
     title: str = "",
-    map_names: Sequence[str] = ("foreground", "contour", "distance"),
+    map_names: Sequence[str] | None = None,
 ) -> None:
     """Draw report.png, and report_losses.png beside it where losses are given.
 
@@ -52,23 +52,25 @@ def report(
         truth_dataset: the same of `truth`.
         voxel_size: z, y, x; by default what the file of the image says, else 2, 1, 1.
         title: a line over all.
-        map_names: what the maps are, e.g. foreground,contour.
+        map_names: what the maps are, e.g. foreground,contour; by default what their file says, else foreground, contour
+            and distance.
 
     Raises:
         InputError: if a file is missing, does not fit the others or cannot be written.
     """
     with ExitStack() as files:
         volume, found = read_volume(image, image_dataset)
+        stored = None if maps is None else _open_maps(files, maps)
         draw_report(
             out,
             volume,
-            maps=None if maps is None else _open_maps(files, maps),
+            maps=stored,
             instances=None if instances is None else read_volume(instances)[0],
             truth=None if truth is None else read_volume(truth, truth_dataset)[0],
             scores=None if metrics is None else rows_of_scores(_read_json(metrics)),
             voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
             title=title or Path(image).name,
-            map_names=map_names,
+            map_names=map_names or _names_in(stored) or ("foreground", "contour", "distance"),
         )
     if losses is not None:
         draw_losses(Path(out).with_name(f"{Path(out).stem}_losses.png"), losses)
@@ -85,6 +87,12 @@ def _open_maps(files: ExitStack, path: str) -> h5py.Dataset:
     if name is None:
         raise InputError(f"{path}: expected the maps (channels, z, y, x) as dataset `main`; found {sorted(file)}")
     return file[name]
+
+
+def _names_in(stored: h5py.Dataset | None) -> list[str]:
+    """What the file says of its maps, the translated image left out."""
+    names = [] if stored is None else [str(name) for name in stored.attrs.get(NAMES_ATTRIBUTE, ())]
+    return names[1:] if names[:1] == ["image"] else names
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.flag import flag
 from scripts.losses import dice_from_logits, weighted_bce_with_logits
 from scripts.representation.label import checked_label
 
@@ -69,6 +71,9 @@ class Contour(_SigmoidMap):
             voxels across: wider outlines would leave them no inside to seed.
         axes: axes of (Z, Y, X) along which labels are compared; [0, 1, 2] also separates what touches across sections,
             for voxels that are about as deep as wide.
+        background: whether instances are outlined against the background too. Where not, the outline is every voxel
+            with two instances within ``dilation`` voxels along ``axes``, which must then be 1 or more (target
+            ``4-1-0``).
     """
 
     name = "contour"
@@ -79,29 +84,45 @@ class Contour(_SigmoidMap):
         dice_weight: float = 0.5,
         dilation: int = 1,
         axes: Sequence[int] = (1, 2),
+        background: bool | str = True,
     ) -> None:
         super().__init__(bce_weight, dice_weight)
         self.dilation, self.axes = int(dilation), tuple(int(axis) for axis in axes)
-        if self.dilation < 0 or not self.axes or not set(self.axes) <= {0, 1, 2}:
-            message = "expected a dilation of 0 or more and one or more of the axes 0, 1, 2 (z, y, x)."
+        self.background = flag(background, "background")
+        least = 0 if self.background else 1
+        if self.dilation < least or not self.axes or not set(self.axes) <= {0, 1, 2}:
+            message = f"expected a dilation of {least} or more and one or more of the axes 0, 1, 2 (z, y, x)."
             raise InputError(f"Contour: found dilation {dilation} and axes {axes}, {message}")
 
     def encode(self, label: np.ndarray) -> np.ndarray:
         """Integer label (Z, Y, X) to float32 (1, Z, Y, X)."""
         label = checked_label(label)
+        if not self.background:
+            return self._between_instances(label).astype(np.float32)[None]
         outline = np.logical_or.reduce([_differs_across(label, axis) for axis in self.axes])
         for axis in self.axes * self.dilation:
             outline = widened(outline, axis)
         return outline.astype(np.float32)[None]
 
+    def _between_instances(self, label: np.ndarray) -> np.ndarray:
+        """Where the lowest and the highest id around a voxel differ, background left out."""
+        size = [1 + 2 * self.dilation * (axis in self.axes) for axis in range(3)]
+        beyond = np.iinfo(label.dtype).max
+        highest = maximum_filter(label, size, mode="nearest")
+        lowest = minimum_filter(np.where(label > 0, label, beyond), size, mode="nearest")
+        return (highest > 0) & (lowest != highest)
+
 
 class Affinity(_SigmoidMap):
     """1 where a voxel and the one at an offset from it carry the same instance; one channel for each offset.
 
-    Where the other voxel lies outside the volume the channel tells foreground (target ``2`` of PyTorch Connectomics).
+    Where the other voxel lies outside the volume, the nearest one inside stands in for it, so that the first plane
+    along each axis tells foreground by default (targets ``2`` and ``2-z-y-x-v1`` of PyTorch Connectomics).
 
     Args:
-        offsets: (z, y, x) steps to the other voxel; the default is the predecessor along each axis.
+        offsets: (z, y, x) steps to the other voxel; the default is the predecessor along each axis. Longer ones, such
+            as (0, -3, 0), may follow: they part instances that touch more widely, and have to stay under half an
+            instance.
         bce_weight: weight of the class-balanced cross-entropy.
         dice_weight: weight of the Dice loss.
     """
@@ -122,10 +143,11 @@ class Affinity(_SigmoidMap):
         label = checked_label(label)
         maps = np.repeat((label > 0).astype(np.float32)[None], self.channels, axis=0)
         for plane, offset in zip(maps, self.offsets, strict=True):
-            here = tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(offset, label.shape, strict=True))
-            there = tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(offset, label.shape, strict=True))
-            if all(abs(d) < n for d, n in zip(offset, label.shape, strict=True)):
-                plane[here] *= label[here] == label[there]
+            other = label
+            for axis, (step, size) in enumerate(zip(offset, label.shape, strict=True)):
+                if step:
+                    other = other.take(np.arange(step, step + size).clip(0, size - 1), axis)
+            plane *= label == other
         return maps
 
 

@@ -19,6 +19,11 @@ class Representation:
 
     Args:
         maps: objects such as :class:`Foreground`; at least one.
+
+    Attributes:
+        names: of the maps.
+        channel_names: of the channels: a map's name, numbered from 1 where it has several ("affinity 1").
+        channels: how many they are.
     """
 
     def __init__(self, maps: Sequence[Any]) -> None:
@@ -28,6 +33,11 @@ class Representation:
         self.names = [one.name for one in self.maps]
         self.sizes = [int(one.channels) for one in self.maps]
         self.channels = sum(self.sizes)
+        self.channel_names = [
+            name if size == 1 else f"{name} {number}"
+            for name, size in zip(self.names, self.sizes, strict=True)
+            for number in range(1, size + 1)
+        ]
 
     def encode(self, label: np.ndarray) -> np.ndarray:
         """Integer label (Z, Y, X) to float32 (C, Z, Y, X), C = ``channels``."""

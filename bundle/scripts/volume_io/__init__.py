@@ -7,17 +7,20 @@ is named `file.h5::dataset`; the dataset may be left out where the file holds on
 
 from typing import TYPE_CHECKING, Any
 
-from scripts.volume_io.files import read_maps, read_volume, write_volume
+from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
+from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
 from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
 
 if TYPE_CHECKING:
     from scripts.volume_io.adapter import VolumeReader, VolumeWriter
 
 __all__ = [
+    "NAMES_ATTRIBUTE",
     "VolumeReader",
     "VolumeWriter",
     "check_writable",
     "list_volumes",
+    "read_channel_names",
     "read_maps",
     "read_volume",
     "split_dataset",

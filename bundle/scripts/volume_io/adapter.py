@@ -92,12 +92,15 @@ class VolumeWriter(ImageWriter):
         scale: 255 or 65535: floats are clipped to [0, 1], multiplied, and stored as uint8 or uint16; integers are left.
         dataset: for HDF5, the name of the dataset.
         rounding: "truncate" (as the reference does) or "nearest"; for `scale`.
+        channel_names: for HDF5, what the channels are, kept in the file. Where the array has one more, "image" is put
+            before them: what inference gives `with_image`.
     """
 
     output_dtype: DtypeLike | None
     scale: int | None
     dataset: str
     rounding: str
+    channel_names: Sequence[str]
 
     def __init__(
         self,
@@ -105,11 +108,13 @@ class VolumeWriter(ImageWriter):
         scale: int | None = None,
         dataset: str = "main",
         rounding: str = "truncate",
+        channel_names: Sequence[str] = (),
     ) -> None:
         if scale not in (None, 255, 65535) or rounding not in ("truncate", "nearest"):
             found = f"scale {scale!r}, rounding {rounding!r}"
             raise InputError(f"VolumeWriter: {found}; expected 255 or 65535, and truncate or nearest.")
-        super().__init__(output_dtype=output_dtype, scale=scale, dataset=dataset, rounding=rounding)
+        options = {"scale": scale, "dataset": dataset, "rounding": rounding, "channel_names": list(channel_names)}
+        super().__init__(output_dtype=output_dtype, **options)
         self.meta: Mapping[str, Any] = {}
 
     def set_data_array(self, data_array: NdarrayOrTensor, channel_dim: int | None = 0, **kwargs: Any) -> None:
@@ -143,7 +148,10 @@ class VolumeWriter(ImageWriter):
         if source and split_dataset(source)[0].resolve() == Path(filename).resolve():
             raise InputError(f"{filename} is the input itself; choose another output_dir or output_postfix.")
         affine, unit = self.meta.get("affine"), self.meta.get("unit", "unknown")
-        write_volume(filename, self._converted(filename), dataset=self.dataset, affine=affine, unit=unit)
+        array = self._converted(filename)
+        names = ["image", *self.channel_names] if len(array) == len(self.channel_names) + 1 else self.channel_names
+        names = names if array.ndim == 4 else []
+        write_volume(filename, array, dataset=self.dataset, affine=affine, unit=unit, channel_names=names)
 
     def _converted(self, name: PathLike) -> np.ndarray:
         array = np.asarray(self.data_obj)

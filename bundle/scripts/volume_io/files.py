@@ -12,7 +12,7 @@ from scripts.volume_io import hdf5, nifti, tiff
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
 from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric, spacing_of
 
-__all__ = ["load", "read_maps", "read_volume", "write_volume"]
+__all__ = ["load", "read_channel_names", "read_maps", "read_volume", "write_volume"]
 
 VoxelSize = tuple[float, float, float]
 
@@ -61,6 +61,20 @@ def read_maps(path: str | os.PathLike[str], dataset: str | None = None) -> tuple
     return maps.array, maps.voxel_size
 
 
+def read_channel_names(path: str | os.PathLike[str], dataset: str | None = None) -> list[str]:
+    """What the maps that `read_maps` reads are, by channel ("image", "foreground", …), as inference writes it.
+
+    Empty where the file does not say.
+
+    Raises:
+        InputError: as for `read_maps`.
+    """
+    file, named = existing(path)
+    if format_of(file) != "hdf5":
+        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 only.")
+    return hdf5.channel_names(file, named or dataset)
+
+
 def write_volume(
     path: str | os.PathLike[str],
     array: np.ndarray,
@@ -68,6 +82,7 @@ def write_volume(
     dataset: str = "main",
     affine: np.ndarray | None = None,
     unit: str = "um",
+    channel_names: Sequence[str] = (),
 ) -> None:
     """Write a volume; a file of that name is replaced, and only once the new one was written whole.
 
@@ -84,6 +99,7 @@ def write_volume(
         affine: (4, 4), index (z, y, x) -> position (x, y, z) in `unit`. It goes before `voxel_size`; only NIfTI keeps
             all of it.
         unit: of `affine`: "um", "mm", "m" or "unknown".
+        channel_names: for HDF5, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
 
     Raises:
         InputError: the file cannot be written, the shape does not suit the format, ids are too large for it, or a voxel
@@ -100,7 +116,7 @@ def write_volume(
     with replacing(file) as temporary:
         match format_of(file):
             case "hdf5":
-                hdf5.write(temporary, array, size, named or dataset)
+                hdf5.write(temporary, array, size, named or dataset, channel_names)
             case "tiff":
                 tiff.write(temporary, array, size, file)
             case _ if affine is not None:

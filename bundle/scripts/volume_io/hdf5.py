@@ -12,10 +12,12 @@ from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric
 
-__all__ = ["read", "write"]
+__all__ = ["NAMES_ATTRIBUTE", "channel_names", "read", "write"]
 
 # as PlantSeg, BigDataProcessor and others write it: (z, y, x) in micrometres
 SIZE_ATTRIBUTES = ("element_size_um", "voxel_size_um", "voxel_size")
+# ours: what the channels of (C, Z, Y, X) are, "image", "foreground", …
+NAMES_ATTRIBUTE = "channels"
 
 
 def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
@@ -42,7 +44,19 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
     return Volume(native(array), voxel_size, diagonal_affine(voxel_size), "um" if voxel_size else "unknown")
 
 
-def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, dataset: str) -> None:
+def channel_names(path: Path, dataset: str | None = None) -> list[str]:
+    """What a dataset (C, Z, Y, X) says its channels are, nothing where it does not; the choice is that of `read`."""
+    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
+        return [str(name) for name in _choose(file, dataset, 4, path).attrs.get(NAMES_ATTRIBUTE, ())]
+
+
+def write(
+    path: Path,
+    array: np.ndarray,
+    voxel_size: Sequence[float] | None,
+    dataset: str,
+    names: Sequence[str] = (),
+) -> None:
     """Write (Z, Y, X) or (C, Z, Y, X) in gzip-compressed chunks. Memory: 32 planes beside the array."""
     depth = min(32, array.shape[-3])
     chunks = (*(1 for _ in array.shape[:-3]), depth, *(min(128, size) for size in array.shape[-2:]))
@@ -54,6 +68,8 @@ def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, dat
                 stored[part] = array[part]
         if voxel_size is not None:
             stored.attrs["element_size_um"] = np.asarray(voxel_size, dtype=float)
+        if names:
+            stored.attrs[NAMES_ATTRIBUTE] = list(names)
 
 
 def _choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:

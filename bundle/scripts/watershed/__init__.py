@@ -16,12 +16,22 @@ min_instance_size   thres_small    instances with fewer voxels are small: small_
 ==================  =============  =========================================================================
 
 Defaults are the set of the CySGAN authors; those of the reference's function are 0.9, 0.8, 0.85, 0.5, 0.0, 32, 128.
+:func:`affinity_watershed`, for maps of affinities, has no counterpart there.
 
 Voxel for voxel holds with scikit-image before 0.25: from then on its flood never sinks below a rim it has crossed,
 which gives a few voxels in a thousand to the other of two touching instances.
 """
 
+from scripts.watershed.affinity import AffinityWatershed, affinity_watershed
 from scripts.watershed.decode import BCDWatershed, BCWatershed, bc_watershed, bcd_watershed
 from scripts.watershed.stage import STAGES
 
-__all__ = ["STAGES", "BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
+__all__ = [
+    "STAGES",
+    "AffinityWatershed",
+    "BCDWatershed",
+    "BCWatershed",
+    "affinity_watershed",
+    "bc_watershed",
+    "bcd_watershed",
+]

@@ -4,54 +4,86 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io import check_writable, read_maps, read_volume, write_volume
-from scripts.watershed.decode import bcd_watershed
+from scripts.volume_io import check_writable, read_channel_names, read_maps, read_volume, write_volume
+from scripts.watershed.affinity import AffinityWatershed
+from scripts.watershed.decode import BCDWatershed, BCWatershed
 from scripts.watershed.stage import stage_bar
 
 __all__ = ["main"]
 
+TARGETS: dict[str, type[BCDWatershed]] = {"bcd": BCDWatershed, "bc": BCWatershed, "affinity": AffinityWatershed}
 
-def main(pred: str, out: str, dataset: str | None = None, seeds: str | None = None, **options: Any) -> None:
+
+def main(
+    pred: str, out: str, dataset: str | None = None, seeds: str | None = None, target: str = "bcd", **options: Any
+) -> None:
     """Decode an HDF5 file of maps to a volume of instances.
 
     Further flags, with their defaults: seed_foreground 0.9, seed_contour 0.2, mask_foreground 0.7, seed_distance 0.5,
     mask_distance -0.1, min_seed_size 32, min_instance_size 256, small_mode background (none, neighbor, background_2d,
-    neighbor_2d), scale_factors 1,1,1 (z,y,x), height foreground (distance). They are explained in scripts/watershed.
+    neighbor_2d), scale_factors 1,1,1 (z,y,x), height foreground (distance). Those of target bc: seed_foreground 0.9,
+    seed_contour 0.8, mask_foreground 0.85, min_instance_size 128, no distance; of target affinity: seed_affinity 0.9
+    and mask_affinity 0.5 in place of foreground, contour and distance. They are explained in scripts/watershed.
 
     Args:
-        pred: HDF5 file, (3, Z, Y, X): foreground, contour, distance; or four, the translated image before them.
+        pred: HDF5 file, (C, Z, Y, X), with or without the translated image before the maps: foreground, contour,
+            distance for target bcd; foreground, contour for bc; three affinities or more for affinity.
         out: file for the instances; its extension says the format: .tif, .ome.tif, .h5, .nii, .nii.gz.
         dataset: name of the maps in the file; by default the only one that fits.
         seeds: a volume of seeds to flood from, in place of those found.
+        target: what the maps are, bcd, bc or affinity. A file that names its channels must agree.
         options: flags of the watershed, listed above.
 
     Raises:
         InputError: when a file or a flag does not fit.
     """
-    _check_flags(options)
+    if target not in TARGETS:
+        raise InputError(f"found --target {target}, expected one of {', '.join(TARGETS)}.")
+    decoder = TARGETS[target]
+    _check_flags(decoder, options)
     check_writable(out)
     with stage_bar("read", more=1) as on_stage:
+        names = read_channel_names(pred, dataset)
         maps, voxel_size = read_maps(pred, dataset)
-        if len(maps) not in (3, 4):
-            expected = "3 (foreground, contour, distance) or 4 (the translated image before them)"
-            raise InputError(f"{pred}: found {len(maps)} channels, expected {expected}.")
         given = None if seeds is None else read_volume(seeds)[0]
-        labels = bcd_watershed(maps[-3:], seeds=given, on_stage=on_stage, **options)
+        maps = maps[_first_map(pred, len(maps), names, decoder.map_names) :]
+        labels = decoder.decode(maps, seeds=given, on_stage=on_stage, **options)
         on_stage("write")
         write_volume(out, labels, _scaled(voxel_size, options.get("scale_factors", (1, 1, 1))))
     print(f"{np.count_nonzero(np.unique(labels))} instances in {Path(out)}")
 
 
-def _check_flags(options: dict[str, Any]) -> None:
-    known = sorted(set(inspect.signature(bcd_watershed).parameters) - {"maps", "seeds", "return_seeds", "on_stage"})
+def _first_map(pred: str, count: int, names: Sequence[str], expected: Sequence[str]) -> int:
+    """1 where the translated image comes first, else 0; a file without names is told by its number of channels.
+
+    Affinities, of which there may be any number, are then taken to come without the image.
+    """
+    if names:
+        first = int(names[0] == "image")
+        found = list(dict.fromkeys(name.partition(" ")[0] for name in names[first:]))  # "affinity 1", "affinity 2"
+        if found != list(expected):
+            holds, wanted = ", ".join(names), ", ".join(expected)
+            raise InputError(f"{pred}: holds {holds}; expected {wanted}. Give the --target that it was made for.")
+        return first
+    if tuple(expected) == ("affinity",):
+        return 0
+    if count - len(expected) not in (0, 1):
+        wanted = f"{len(expected)} ({', '.join(expected)}) or {len(expected) + 1} (the translated image before them)"
+        raise InputError(f"{pred}: found {count} channels, expected {wanted}.")
+    return count - len(expected)
+
+
+def _check_flags(decoder: type[BCDWatershed], options: dict[str, Any]) -> None:
+    known = sorted(set(inspect.signature(decoder.decode).parameters) - {"maps", "seeds", "return_seeds", "on_stage"})
     if unknown := sorted(set(options) - set(known)):
-        flags = ", --".join(["pred", "out", "dataset", "seeds", *known])
+        flags = ", --".join(["pred", "out", "dataset", "seeds", "target", *known])
         raise InputError(f"found flag --{unknown[0]}, expected --{flags}.")
 
 

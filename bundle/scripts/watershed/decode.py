@@ -1,28 +1,21 @@
-"""The watershed of foreground, contour and distance maps: thresholds, seeds, flood, small instances, size."""
+"""The watersheds of foreground and contour, with and without the distance."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import cc3d
 import numpy as np
-from scipy.ndimage import find_objects
-from skimage.segmentation import watershed
-from skimage.transform import resize
 
 from scripts.errors import InputError
-from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
-from scripts.watershed.threshold import CHANNELS, Rule, is_unit_scale, threshold
+from scripts.watershed.pipeline import Recipe, decode, quiet
+from scripts.watershed.threshold import CHANNELS, Rule, threshold
 
 __all__ = ["BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
 
 HEIGHTS = ("foreground", "distance")
-
-
-def _quiet(stage: str) -> None:
-    """Report nothing."""
 
 
 def bcd_watershed(
@@ -40,9 +33,11 @@ def bcd_watershed(
     height: str = "foreground",
     seeds: np.ndarray | None = None,
     return_seeds: bool = False,
-    on_stage: Callable[[str], Any] = _quiet,
+    on_stage: Callable[[str], Any] = quiet,
 ) -> Any:
     """Instances from foreground, contour and distance maps; the thresholds are explained in :mod:`scripts.watershed`.
+
+    Memory beside the maps: about 33 bytes per voxel of the box around the mask, most of it in the flood.
 
     Args:
         maps: foreground, contour, distance, (3, Z, Y, X): integers 0..255, or floats 0..1 or 0..255 (told apart by
@@ -69,9 +64,12 @@ def bcd_watershed(
     Raises:
         InputError: when maps or seeds do not fit, or a name is unknown.
     """
-    rule = Rule(3, seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance)
+    if height not in HEIGHTS:
+        raise InputError(f"height: found {height!r}, expected one of {', '.join(HEIGHTS)}.")
+    rule = Rule(seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance)
+    recipe = Recipe(CHANNELS, partial(threshold, rule=rule, height=CHANNELS.index(height)))
     sizes = (min_seed_size, min_instance_size)
-    labels, seeds = _decode(maps, rule, sizes, small_mode, scale_factors, seeds, height, on_stage)
+    labels, seeds = decode(maps, recipe, sizes, small_mode, scale_factors, seeds, on_stage)
     return (labels, seeds) if return_seeds else labels
 
 
@@ -87,11 +85,12 @@ def bc_watershed(
     scale_factors: Sequence[float] = (1, 1, 1),
     seeds: np.ndarray | None = None,
     return_seeds: bool = False,
-    on_stage: Callable[[str], Any] = _quiet,
+    on_stage: Callable[[str], Any] = quiet,
 ) -> Any:
     """Instances from foreground and contour maps (2, Z, Y, X); otherwise as :func:`bcd_watershed`."""
-    rule, sizes = Rule(2, seed_foreground, seed_contour, mask_foreground), (min_seed_size, min_instance_size)
-    labels, seeds = _decode(maps, rule, sizes, small_mode, scale_factors, seeds, on_stage=on_stage)
+    rule, sizes = Rule(seed_foreground, seed_contour, mask_foreground), (min_seed_size, min_instance_size)
+    recipe = Recipe(CHANNELS[:2], partial(threshold, rule=rule))
+    labels, seeds = decode(maps, recipe, sizes, small_mode, scale_factors, seeds, on_stage)
     return (labels, seeds) if return_seeds else labels
 
 
@@ -100,15 +99,27 @@ class BCDWatershed:
 
     Args:
         options: as for :func:`bcd_watershed`.
+
+    Raises:
+        InputError: an option is unknown.
+
+    Attributes:
+        map_names: names of the maps that it takes, in this order; `scripts.preflight` compares the representation's.
     """
 
+    map_names: tuple[str, ...] = CHANNELS
     decode: Callable[..., Any] = staticmethod(bcd_watershed)
 
     def __init__(self, **options: Any) -> None:
-        inspect.signature(self.decode).bind(None, **options)  # a misspelt name fails here, not after the inference
         self.options = options
+        known = [name for name in inspect.signature(self.decode).parameters if name not in ("maps", "on_stage")]
+        if unknown := sorted(set(options) - set(known)):  # found here, not after the inference
+            raise InputError(
+                f"{type(self).__name__}: found the option {', '.join(unknown)}, expected some of {', '.join(known)}. "
+                "If it is another decoder's, leave it out or give the overlay that sets this decoder."
+            )
 
-    def __call__(self, maps: np.ndarray, on_stage: Callable[[str], Any] = _quiet) -> np.ndarray:
+    def __call__(self, maps: np.ndarray, on_stage: Callable[[str], Any] = quiet) -> np.ndarray:
         """Decode one volume."""
         return self.decode(maps, on_stage=on_stage, **self.options)
 
@@ -120,81 +131,5 @@ class BCWatershed(BCDWatershed):
         options: as for :func:`bc_watershed`.
     """
 
+    map_names = CHANNELS[:2]
     decode = staticmethod(bc_watershed)
-
-
-def _decode(
-    maps: np.ndarray,
-    rule: Rule,
-    sizes: tuple[int, int],
-    small_mode: str,
-    scale_factors: Sequence[float],
-    seeds: np.ndarray | None,
-    height: str = "foreground",
-    on_stage: Callable[[str], Any] = _quiet,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The stages of the watershed: labels and seeds; each large array goes as soon as it was used."""
-    maps = np.asarray(maps)
-    _check_choices(small_mode, height, scale_factors)
-    unit = is_unit_scale(maps, rule.channels)
-    if seeds is not None:
-        seeds = _checked_seeds(np.asarray(seeds), maps.shape[1:])
-    on_stage("thresholds")
-    mask, found, hills = threshold(maps, rule, unit, CHANNELS.index(height))
-    on_stage("seeds")
-    if seeds is None:
-        seeds = _number(found, sizes[0])
-    del found
-    on_stage("flood")
-    labels = _flood(hills, seeds, mask)
-    del hills, mask
-    on_stage("small instances")
-    handle_small(labels, sizes[1], small_mode)
-    on_stage("scale")
-    return _resized(_narrow(labels), scale_factors), seeds
-
-
-def _check_choices(small_mode: str, height: str, factors: Sequence[float]) -> None:
-    for name, found, choices in (("small_mode", small_mode, SMALL_MODES), ("height", height, HEIGHTS)):
-        if found not in choices:
-            raise InputError(f"{name}: found {found!r}, expected one of {', '.join(choices)}.")
-    if np.shape(factors) != (3,) or min(factors) <= 0:
-        raise InputError(f"scale_factors: found {factors}, expected three numbers (z, y, x) above 0.")
-
-
-def _checked_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    low, high = seeds.min(initial=0), seeds.max(initial=0)
-    if seeds.shape != shape or seeds.dtype.kind not in "iu" or low < 0 or high > np.iinfo(np.int32).max:
-        found = f"shape {seeds.shape}, {seeds.dtype}, {low} to {high}"
-        raise InputError(f"seeds: found {found}; expected whole numbers from 0 on, shape {shape} as the maps have.")
-    return seeds.astype(np.int32, copy=False)
-
-
-def _number(found: np.ndarray, min_size: int) -> np.ndarray:
-    """Seeds: 26-connected groups of voxels, numbered in the order of their first voxel; small ones dropped."""
-    seeds = cc3d.connected_components(found, connectivity=26, out_dtype=np.uint32).view(np.int32)
-    drop_small(seeds, min_size)
-    return seeds
-
-
-def _flood(hills: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Labels from flooding the mask; the box around the mask gives the same as the volume, with less memory."""
-    labels = np.zeros(mask.shape, np.int32)
-    for box in find_objects(mask.view(np.uint8)):
-        labels[box] = watershed(hills[box], seeds[box], mask=mask[box])
-    return labels
-
-
-def _narrow(labels: np.ndarray) -> np.ndarray:
-    """Labels in the smallest unsigned type that holds them."""
-    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))), copy=False)
-
-
-def _resized(labels: np.ndarray, factors: Sequence[float]) -> np.ndarray:
-    """Labels enlarged by (z, y, x) factors, nearest neighbour as scikit-image's resize takes it."""
-    for axis, (size, factor) in enumerate(zip(labels.shape, factors, strict=True)):
-        if factor != 1:
-            line = np.arange(size, dtype=float)
-            source = resize(line, (int(size * factor),), order=0, anti_aliasing=False, preserve_range=True)
-            labels = np.take(labels, np.rint(source).astype(np.intp), axis=axis)
-    return labels

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from scripts.errors import InputError
 
-__all__ = ["CHANNELS", "Rule", "is_unit_scale", "threshold"]
+__all__ = ["CHANNELS", "Rule", "byte_scale", "is_unit_scale", "threshold"]
 
 logger = logging.getLogger(__name__)
 CHANNELS = ("foreground", "contour", "distance")
@@ -17,9 +18,8 @@ _SLACK = 1e-3  # what the rounding errors of blending and scaling stay below
 
 
 class Rule(NamedTuple):
-    """Number of maps and thresholds: of foreground and contour 0 to 1, of the distance, if there is one, -1 to 1."""
+    """Thresholds: of foreground and contour 0 to 1, of the distance, if there is one, -1 to 1."""
 
-    channels: int
     seed_foreground: float
     seed_contour: float
     mask_foreground: float
@@ -27,15 +27,22 @@ class Rule(NamedTuple):
     mask_distance: float = -0.1
 
 
-def is_unit_scale(maps: np.ndarray, channels: int) -> bool:
-    """Whether maps (channels, Z, Y, X) are floats 0..1 rather than 0..255; logs what it takes all but bytes for.
+def is_unit_scale(maps: np.ndarray, names: Sequence[str], more: bool = False) -> bool:
+    """Whether maps (C, Z, Y, X) are floats 0..1 rather than 0..255; logs what it takes all but bytes for.
+
+    Args:
+        maps: to look at.
+        names: what the C channels are to be.
+        more: whether further channels of the last kind may follow.
 
     Raises:
         InputError: when they are neither, or are not so many.
     """
-    expected = f"{', '.join(CHANNELS[:channels])}, so shape ({channels}, Z, Y, X)"
-    if maps.ndim != 4 or len(maps) != channels or not maps.size or maps.dtype.kind not in "iuf":
-        raise InputError(f"maps: found shape {maps.shape}, {maps.dtype}; expected {expected}, numbers 0..255 or 0..1.")
+    fits = maps.ndim == 4 and (len(maps) == len(names) or (more and len(maps) > len(names)))
+    if not fits or not maps.size or maps.dtype.kind not in "iuf":
+        count = f"{len(names)} or more" if more else f"{len(names)}"
+        expected = f"{', '.join(names)}, so shape ({count}, Z, Y, X), numbers 0..255 or 0..1"
+        raise InputError(f"maps: found shape {maps.shape}, {maps.dtype}; expected {expected}.")
     low, high = float(maps.min()), float(maps.max())
     if not (low >= -_SLACK and high <= 255 + _SLACK):  # also catches NaN
         raise InputError(f"maps: found values from {low:g} to {high:g}; expected 0..255, or floats 0..1.")
@@ -46,7 +53,7 @@ def is_unit_scale(maps: np.ndarray, channels: int) -> bool:
     return unit
 
 
-def _byte_scale(section: np.ndarray, unit: bool) -> np.ndarray:
+def byte_scale(section: np.ndarray, unit: bool) -> np.ndarray:
     """A section on the 0..255 scale; multiples of 1/255 become whole, so that bytes divided by 255 decode as bytes."""
     if unit:
         value = section.astype(np.float64) * 255
@@ -55,7 +62,7 @@ def _byte_scale(section: np.ndarray, unit: bool) -> np.ndarray:
     return section.astype(np.uint8, copy=False) if section.dtype.kind in "iu" else section
 
 
-def threshold(maps: np.ndarray, rule: Rule, unit: bool, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def threshold(maps: np.ndarray, unit: bool, rule: Rule, height: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mask, seed voxels and upside-down height map, (Z, Y, X) each; by section, so that no float copy of all is made.
 
     scikit-image floods valleys and looks at the order of values alone: 255 - f stays in bytes and does what -f does.
@@ -64,7 +71,7 @@ def threshold(maps: np.ndarray, rule: Rule, unit: bool, height: int) -> tuple[np
     mask, found = np.empty(maps.shape[1:], bool), np.empty(maps.shape[1:], bool)
     hills = np.empty(maps.shape[1:], np.uint8 if maps.dtype.kind in "iu" else np.promote_types(maps.dtype, np.float32))
     for z in range(maps.shape[1]):
-        foreground, contour, *distance = sections = [_byte_scale(section, unit) for section in maps[:, z]]
+        foreground, contour, *distance = sections = [byte_scale(section, unit) for section in maps[:, z]]
         mask[z] = foreground > low
         found[z] = (foreground > high) & (contour < wall)
         if distance:

@@ -1,0 +1,115 @@
+"""What every watershed does, whatever its maps: thresholds, seeds, flood, small instances, size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import cc3d
+import numpy as np
+from scipy.ndimage import find_objects
+from skimage.segmentation import watershed
+from skimage.transform import resize
+
+from scripts.errors import InputError
+from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
+from scripts.watershed.threshold import is_unit_scale
+
+__all__ = ["Recipe", "decode", "quiet"]
+
+Thresholded = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def quiet(stage: str) -> None:
+    """Report nothing."""
+
+
+class Recipe(NamedTuple):
+    """What the watersheds differ in.
+
+    Attributes:
+        names: of the channels of the maps.
+        threshold: maps (C, Z, Y, X) and whether they are 0..1, to mask, seed voxels and upside-down height map.
+        connectivity: of the voxels of one seed, 26 or 6.
+        more: whether further channels of the last kind may follow.
+    """
+
+    names: Sequence[str]
+    threshold: Callable[[np.ndarray, bool], Thresholded]
+    connectivity: Literal[6, 26] = 26
+    more: bool = False
+
+
+def decode(
+    maps: np.ndarray,
+    recipe: Recipe,
+    sizes: tuple[int, int],
+    small_mode: str,
+    scale_factors: Sequence[float],
+    seeds: np.ndarray | None,
+    on_stage: Callable[[str], Any] = quiet,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stages of the watershed: labels and seeds; each large array goes as soon as it was used."""
+    maps = np.asarray(maps)
+    _check_choices(small_mode, scale_factors)
+    unit = is_unit_scale(maps, recipe.names, recipe.more)
+    if seeds is not None:
+        seeds = _checked_seeds(np.asarray(seeds), maps.shape[1:])
+    on_stage("thresholds")
+    mask, found, hills = recipe.threshold(maps, unit)
+    on_stage("seeds")
+    if seeds is None:
+        seeds = _number(found, sizes[0], recipe.connectivity)
+    del found
+    on_stage("flood")
+    labels = _flood(hills, seeds, mask)
+    del hills, mask
+    on_stage("small instances")
+    handle_small(labels, sizes[1], small_mode)
+    on_stage("scale")
+    return _resized(_narrow(labels), scale_factors), seeds
+
+
+def _check_choices(small_mode: str, factors: Sequence[float]) -> None:
+    if small_mode not in SMALL_MODES:
+        raise InputError(f"small_mode: found {small_mode!r}, expected one of {', '.join(SMALL_MODES)}.")
+    if np.shape(factors) != (3,) or min(factors) <= 0:
+        raise InputError(f"scale_factors: found {factors}, expected three numbers (z, y, x) above 0.")
+
+
+def _checked_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    low, high = seeds.min(initial=0), seeds.max(initial=0)
+    if seeds.shape != shape or seeds.dtype.kind not in "iu" or low < 0 or high > np.iinfo(np.int32).max:
+        found = f"shape {seeds.shape}, {seeds.dtype}, {low} to {high}"
+        raise InputError(f"seeds: found {found}; expected whole numbers from 0 on, shape {shape} as the maps have.")
+    return seeds.astype(np.int32, copy=False)
+
+
+def _number(found: np.ndarray, min_size: int, connectivity: Literal[6, 26]) -> np.ndarray:
+    """Seeds: connected groups of voxels, numbered in the order of their first voxel; small ones dropped."""
+    seeds = cc3d.connected_components(found, connectivity=connectivity, out_dtype=np.uint32).view(np.int32)
+    drop_small(seeds, min_size)
+    return seeds
+
+
+def _flood(hills: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Labels from flooding the mask; the box around the mask gives the same as the volume, with less memory."""
+    labels = np.zeros(mask.shape, np.int32)
+    for box in find_objects(mask.view(np.uint8)):
+        labels[box] = watershed(hills[box], seeds[box], mask=mask[box])
+    return labels
+
+
+def _narrow(labels: np.ndarray) -> np.ndarray:
+    """Labels in the smallest unsigned type that holds them."""
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))), copy=False)
+
+
+def _resized(labels: np.ndarray, factors: Sequence[float]) -> np.ndarray:
+    """Labels enlarged by (z, y, x) factors, nearest neighbour as scikit-image's resize takes it."""
+    for axis, (size, factor) in enumerate(zip(labels.shape, factors, strict=True)):
+        if factor != 1:
+            line = np.arange(size, dtype=float)
+            source = resize(line, (int(size * factor),), order=0, anti_aliasing=False, preserve_range=True)
+            labels = np.take(labels, np.rint(source).astype(np.intp), axis=axis)
+    return labels
