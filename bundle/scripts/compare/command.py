@@ -22,7 +22,7 @@ from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
-from scripts.volume_io import read_maps, read_volume
+from scripts.volume_io import read_channel_names, read_maps, read_volume
 
 __all__ = ["compare"]
 
@@ -132,9 +132,10 @@ def _note(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> str:
 def _draw(path: Path, runs: Mapping[str, Run], values: Mapping[str, Any]) -> None:
     target = next(iter(runs.values())).target
     image, voxel_size = read_volume(target.images[0])
-    rows = {}
+    rows, names = {}, list[str]()
     for run in runs.values():
         maps, instances = run.outputs()
         rows[run.method.title] = (None if maps is None else read_maps(maps)[0], read_volume(instances)[0])
+        names = names if maps is None else [name for name in read_channel_names(maps) if name != "image"]
     truth = None if target.labels is None else read_volume(target.labels[0])[0]
-    draw_comparison(path, image, rows, truth=truth, voxel_size=voxel_size or (2.0, 1.0, 1.0))
+    draw_comparison(path, image, rows, names, truth=truth, voxel_size=voxel_size or (2.0, 1.0, 1.0))

@@ -23,9 +23,9 @@ def draw_comparison(
     path: str | Path,
     image: Volume,
     methods: Mapping[str, tuple[Volume | None, Volume]],
+    map_names: Sequence[str],
     truth: Volume | None = None,
     voxel_size: Sequence[float] = (2.0, 1.0, 1.0),
-    map_names: Sequence[str] = ("foreground", "contour", "distance"),
 ) -> None:
     """Draw the section z and the section y with most foreground, for each method: maps, instances, truth.
 
@@ -34,9 +34,9 @@ def draw_comparison(
         image: the target volume (Z, Y, X).
         methods: for each title the maps (M, Z, Y, X), the translated image first where there is one more than
             `map_names`, or None; and the instances (Z, Y, X).
+        map_names: titles of the maps.
         truth: integer labels (Z, Y, X).
         voxel_size: (z, y, x), sets the proportions.
-        map_names: titles of the maps.
 
     Raises:
         InputError: the volumes differ in shape, or the file cannot be written.
@@ -56,7 +56,7 @@ def draw_comparison(
         pictures = _pictures(image, *methods[title], truth, axis, cuts[axis], len(map_names))
         _draw_row(figure, pictures, top, side)
         if axis == 0:
-            _write(figure, 0.1, top + 0.05, "\n".join(wrap(title, 20)), fontweight="bold")
+            _write(figure, 0.1, top + 0.05, "\n".join(wrap(title, 17)), fontweight="bold")
         _write(figure, 0.1, top + side - 0.2, f"{'zy'[axis]} = {cuts[axis]}")
         top += side + GAP
     for number, title in enumerate(titles):
