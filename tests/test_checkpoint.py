@@ -24,6 +24,7 @@ from scripts.checkpoint import (
     list_checkpoints,
     load_weights,
     save_atomically,
+    started_from,
 )
 from scripts.errors import InputError
 from scripts.image_pool import ImagePool
@@ -155,6 +156,16 @@ def test_a_training_of_other_maps_is_not_resumed(tmp_path: Path) -> None:
         TrainingCheckpoint(str(tmp_path), resume=True).attach(engine)
     engine.representation.names = ["affinity"]
     TrainingCheckpoint(str(tmp_path), resume=True).attach(engine)
+
+
+def test_a_training_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    own = second.weight.clone()
+    save_atomically(first.state_dict(), tmp_path / "model.pt")
+    assert torch.equal(started_from(second, None).weight, own)
+    assert torch.equal(started_from(second, tmp_path / "model.pt").weight, first.weight)
+    with pytest.raises(InputError, match=r"none\.pt: no such file"):
+        started_from(second, tmp_path / "none.pt")
 
 
 def test_weights_are_loaded_when_an_engine_starts(tmp_path: Path) -> None:

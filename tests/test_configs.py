@@ -245,6 +245,19 @@ def test_properties_of_the_training_workflow(paths: Callable[..., dict[str, str]
     )
 
 
+def test_both_generators_and_the_average_start_from_given_weights(
+    paths: Callable[..., dict[str, str]], tiny: Path, tmp_path: Path
+) -> None:
+    files = paths(image_x="imageX_0.tif", label_x="labelX_0.tif", image_y="imageY.tif")
+    workflow, _ = check("train", "train", tiny, **files, model_path=str(tmp_path / "model.pt"))
+    weights = {name: value + 1 for name, value in workflow.trainer.network.state_dict().items()}
+    torch.save(weights, tmp_path / "start.pt")
+    workflow, _ = check("train", "train", tiny, **files, start_from=str(tmp_path / "start.pt"))
+    networks = [workflow.trainer.networks[f"generator_{way}"] for way in ("xy", "yx")]
+    for network in (*networks, workflow.parser.get_parsed_content("train#ema").ema_model):
+        assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
 def test_properties_of_the_inference_workflow(paths: Callable[..., dict[str, str]], tiny: Path) -> None:
     workflow, wrong = check("infer", "inference", tiny, **paths(image="imageY.tif"))
     assert wrong == []

@@ -2,7 +2,7 @@
 
 from scripts.checkpoint.random_state import RandomState
 from scripts.checkpoint.training import TrainingCheckpoint, list_checkpoints
-from scripts.checkpoint.weights import WeightsLoader, WeightsSaver, load_weights, save_atomically
+from scripts.checkpoint.weights import WeightsLoader, WeightsSaver, load_weights, save_atomically, started_from
 
 __all__ = [
     "RandomState",
@@ -12,4 +12,5 @@ __all__ = [
     "list_checkpoints",
     "load_weights",
     "save_atomically",
+    "started_from",
 ]

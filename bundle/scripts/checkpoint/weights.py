@@ -14,7 +14,16 @@ from torch import nn
 from scripts.errors import InputError
 from scripts.networks import bare
 
-__all__ = ["WeightsLoader", "WeightsSaver", "brief", "check_fit", "check_maps", "load_weights", "save_atomically"]
+__all__ = [
+    "WeightsLoader",
+    "WeightsSaver",
+    "brief",
+    "check_fit",
+    "check_maps",
+    "load_weights",
+    "save_atomically",
+    "started_from",
+]
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
@@ -53,6 +62,19 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
     check_maps(_noted(state), map_names, path)
     check_fit(network, state, path)
     network.load_state_dict(state)
+
+
+def started_from(network: nn.Module, path: str | os.PathLike | None, map_names: Sequence[str] = ()) -> nn.Module:
+    """Return the network as it is, or with the weights of a file, with the errors of `load_weights`.
+
+    Args:
+        network: what to train.
+        path: weights of an earlier training; None for the network's own first ones.
+        map_names: as for `load_weights`.
+    """
+    if path is not None:
+        load_weights(network, path, map_names)
+    return network
 
 
 class WeightsLoader:
