@@ -25,6 +25,7 @@ TINY_DISCRIMINATOR = {
     "strides": [[1, 2, 2], [1, 1, 1]],
 }
 TINY = {
+    **yaml.safe_load((CONFIGS / "published.yaml").read_text()),
     "network_def::filters": [8, 16],
     "network_def::isotropic_from": 1,
     "network_def::padding_mode": "zeros",

@@ -3,7 +3,7 @@
     .venv/bin/python tools/benchmark.py --threads 2 --out benchmark.json
     .venv/bin/python tools/benchmark.py --threads 2 --against benchmark.json
     .venv/bin/python tools/benchmark.py --only watershed --shape 128,512,512
-    .venv/bin/python tools/benchmark.py --only tiles overlap --run outputs/demo --configs inference,demo
+    .venv/bin/python tools/benchmark.py --only tiles overlap --run outputs/demo --configs inference
 
 Seconds are the median of the iterations, the first left out where there are several. Core-seconds are user and system
 time of all threads. Peak memory is that of the whole process (python and torch alone hold about 300 MB) during the
@@ -121,7 +121,7 @@ def _command_line() -> argparse.ArgumentParser:
     parser.add_argument("--against", type=Path, metavar="JSON", help="file of an earlier --out: print new / old")
     group = parser.add_argument_group("a trained network, for tiles and overlap")
     group.add_argument("--run", type=Path, metavar="DIR", help="folder that scripts.demo wrote")
-    group.add_argument("--configs", default="inference,demo", help="configs by name, default inference,demo")
+    group.add_argument("--configs", default="inference", help="configs by name, default inference,demo")
     for name, path in TRAINED.items():
         group.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"instead of {path} in DIR")
     return parser

@@ -15,7 +15,7 @@ from stopwatch import Result, Stopwatch, operations
 
 def window(shape: Shape, iterations: int, amp: bool) -> Result:
     """Maps of one window, the image not worked out."""
-    network, image = parsed(["inference"]).get_parsed_content("network").eval(), _image(shape)
+    network, image = parsed(["inference", "published"]).get_parsed_content("network").eval(), _image(shape)
 
     @torch.no_grad()
     def work() -> torch.Tensor:
@@ -31,7 +31,7 @@ def window(shape: Shape, iterations: int, amp: bool) -> Result:
 
 def inference(shape: Shape, iterations: int, amp: bool) -> Result:
     """Maps of a volume; the operations are those of one window times the number of windows."""
-    parser = parsed(["inference"])
+    parser = parsed(["inference", "published"])
     parser["inferer"].update({"progress": False, "with_image": False, "amp": amp})
     network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("inferer")
     image, windows = _image(shape), _count_windows(network)

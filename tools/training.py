@@ -40,7 +40,7 @@ def train(shape: Shape, iterations: int, configs: Sequence[str], changes: Mappin
 
 def pair(shape: Shape, iterations: int) -> Result:
     """Draw pairs in this process."""
-    patches = _patches(parsed(["train"], {"patch_size": list(shape)}), iterations)
+    patches = _patches(parsed(["train", "published"], {"patch_size": list(shape)}), iterations)
     watch = Stopwatch()
     watch.time(lambda: patches[0], iterations)
     # Augmentation is drawn: a median would miss the costlier patches.
@@ -49,7 +49,7 @@ def pair(shape: Shape, iterations: int) -> Result:
 
 def loader(shape: Shape, iterations: int) -> Result:
     """Training iterations fed by worker processes; a lap is the wait for a batch and the step on it."""
-    parser = parsed(["train"], {"patch_size": list(shape), "warm_up_iterations": 0})
+    parser = parsed(["train", "published"], {"patch_size": list(shape), "warm_up_iterations": 0})
     size, workers = parser.get_parsed_content("batch_size"), parser.get_parsed_content("num_workers")
     patches = _patches(parser, iterations * size)
     batches = DataLoader(patches, batch_size=size, num_workers=workers)

@@ -53,7 +53,12 @@ _PATCH = (17, 129, 129)
 
 
 def _step(
-    what: str, shape: Shape, iterations: int, changes: Mapping[str, Any], overlay: tuple[str, ...] = (), asked: str = ""
+    what: str,
+    shape: Shape,
+    iterations: int,
+    changes: Mapping[str, Any],
+    overlay: tuple[str, ...] = ("published",),
+    asked: str = "",
 ) -> Workload:
     options = {"configs": ("train", *overlay), "changes": changes}
     return Workload(what, "training.train", shape, iterations, options, asked)
