@@ -24,7 +24,7 @@ __all__ = ["ImageSize", "Shapes", "image_size", "label_diameters", "shapes_of"]
 WORKING_DIAMETER = 14.0
 WORKING_PIECE = (96, 192, 192)
 TRIMMED = 0.1
-FEWEST = 8
+FEWEST, ENOUGH = 8, 300
 DISAGREEMENT = 1.25
 
 
@@ -80,7 +80,7 @@ def label_diameters(label: np.ndarray) -> tuple[np.ndarray, int]:
     """Typical diameters (3,) along z, y and x, and the number of objects they come from.
 
     An object's diameter is 2 √5 deviations of its voxels, exact for an ellipsoid; of all that do not touch the border
-    (of all, where fewer than five do not) the mean is taken without the tenth at each end. Memory: a few planes.
+    (of all, where every one does) the mean is taken without the tenth at each end. Memory: a few planes.
 
     Args:
         label: instances (Z, Y, X), 0 is background.
@@ -90,7 +90,7 @@ def label_diameters(label: np.ndarray) -> tuple[np.ndarray, int]:
     if len(ids) == 0:
         return np.full(3, np.nan), 0
     inside, extents = _extents(label, ids)
-    chosen = extents[inside] if inside.sum() >= 5 else extents
+    chosen = extents[inside] if inside.any() else extents
     return trim_mean(chosen, TRIMMED, axis=0), len(chosen)
 
 
@@ -190,11 +190,15 @@ def _lengths(diameters: np.ndarray) -> tuple[float, tuple[float, float, float]]:
     return widest, (z, plane, plane)
 
 
+def _recipe(widest: float) -> dict[str, float]:
+    """The lengths of the classical recipe in terms of the objects; the smoothing is what splits fewest of them."""
+    return {"smoothing": 0.075 * widest, "background": widest, "opening": 0.1 * widest}
+
+
 def _foreground(part: np.ndarray, diameters: np.ndarray) -> np.ndarray:
     """Mask of objects of about these diameters (z, plane)."""
     widest, spacing = _lengths(diameters)
-    lengths = {"smoothing": 0.05 * widest, "background": widest, "opening": 0.1 * widest}
-    return classical_foreground(part, spacing, **lengths)
+    return classical_foreground(part, spacing, **_recipe(widest))
 
 
 def _instance_diameters(parts: Sequence[np.ndarray], diameters: np.ndarray) -> tuple[np.ndarray, int]:
@@ -206,9 +210,7 @@ def _instance_diameters(parts: Sequence[np.ndarray], diameters: np.ndarray) -> t
         instances = classical_instances(
             part,
             spacing,
-            smoothing=0.05 * widest,
-            background=widest,
-            opening=0.1 * widest,
+            **_recipe(widest),
             seed_smoothing=0.1 * widest,
             seed_distance=0.3 * widest,
             min_instance_size=smallest,
@@ -216,5 +218,7 @@ def _instance_diameters(parts: Sequence[np.ndarray], diameters: np.ndarray) -> t
         ids = fastremap.unique(instances)
         inside, found = _extents(instances, ids[ids > 0])
         extents.append(found[inside])
+        if sum(map(len, extents)) >= ENOUGH:
+            break
     every = np.concatenate(extents)
     return (_in_plane(trim_mean(every, TRIMMED, axis=0)) if len(every) else np.full(2, np.nan)), len(every)
