@@ -194,6 +194,19 @@ def test_weights_are_saved_on_the_event_and_the_interval_by_rank_0_alone(tmp_pat
     assert not (tmp_path / "rank1.pt").exists()
 
 
+def test_weights_of_an_earlier_training_are_kept_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, network, engine = tmp_path / "model.pt", nn.Linear(3, 2), trainer()
+    path.write_bytes(b"earlier")
+    saver = WeightsSaver(str(path), network)
+    saver(engine)
+    saver(engine)
+    assert (tmp_path / "model_previous.pt").read_bytes() == b"earlier"
+    load_weights(nn.Linear(3, 2), path)
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "the weights that were there are kept as model_previous.pt."
+    ]
+
+
 def test_random_streams_go_on_from_a_file(tmp_path: Path) -> None:
     np.random.standard_normal()  # leaves a cached second value
     torch.save(RandomState().state_dict(), tmp_path / "state.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = [
     "save_atomically",
     "started_from",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
@@ -97,6 +100,8 @@ class WeightsLoader:
 class WeightsSaver:
     """Writes the plain state dict of one network, whole or not at all, on rank 0.
 
+    A file that was there before is kept as <name>_previous<extension>, once for a training.
+
     Args:
         path: file to write, usually models/model.pt: what inference, MONAI Label and the zoo load.
         network: whose weights.
@@ -116,9 +121,11 @@ class WeightsSaver:
     ) -> None:
         self.path, self.network, self.event, self.interval = path, network, event, interval
         self.map_names = list(map_names)
+        self.wrote = False
 
     def attach(self, engine: Engine) -> None:
         """Write on the event, and every `interval` iterations."""
+        self.wrote = engine.state.iteration > 0  # resumed: what is there is its own
         known = {event.value: event for event in Events}
         engine.add_event_handler(known.get(self.event, self.event), self)
         if self.interval:
@@ -130,7 +137,16 @@ class WeightsSaver:
             state: Any = bare(self.network).state_dict()
             if self.map_names:
                 state._metadata[""]["map_names"] = self.map_names
+            self._keep_previous()
             save_atomically(state, self.path)
+
+    def _keep_previous(self) -> None:
+        path = Path(self.path)
+        if not self.wrote and path.is_file():
+            kept = path.with_name(f"{path.stem}_previous{path.suffix}")
+            os.replace(path, kept)
+            logger.warning("%s: the weights that were there are kept as %s.", path, kept.name)
+        self.wrote = True
 
 
 def check_fit(network: nn.Module, state: Any, source: str | os.PathLike) -> None:
