@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scripts.example import make_pair
 from scripts.match_domains import label_diameters, match_volumes, overlay_text, shapes_of, warn_of_sizes
 from scripts.match_domains.__main__ import main
 from scripts.match_domains.blob import BlobStrength, coarse_blobs, refined_widths
+from scripts.match_domains.density import image_share, label_share, wanted_shares
 from scripts.match_domains.intensity import intensity_window, label_polarity
 from scripts.match_domains.match import scales
 from scripts.match_domains.overlay import table_text
@@ -174,6 +176,33 @@ def test_polarity_from_labels_needs_contrast() -> None:
     rng = np.random.default_rng(0)
     inside, around = rng.normal(0, 1, 5000), rng.normal(0, 1, 5000)
     assert [label_polarity((inside + shift, around)) for shift in (1, -1, 0)] == [True, False, None]
+
+
+# Density
+
+
+def test_the_share_of_objects_is_found_without_labels() -> None:
+    pair = make_pair((40, 112, 112), seed=5)
+    assert label_share(pair["labelX"]) == pytest.approx((pair["labelX"] > 0).mean())
+    truth = (pair["labelY"] > 0).mean()
+    assert image_share(pair["imageY"], (10, 20, 20), bright=True) == pytest.approx(truth, rel=0.5)
+    inverted = 255 - pair["imageY"]
+    assert image_share(inverted, (10, 20, 20), bright=False) == pytest.approx(truth, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "wanted"),
+    [(0.59, 0.22, (0.02, 0.42)), (0.23, 0.56, (0.36, 0.76)), (0.2, 0.15, None), (0.6, 0.1, (0.0, 0.3)), (0.2, 0, None)],
+)
+def test_patches_are_brought_to_the_share_of_y_where_x_is_unlike_it(x: float, y: float, wanted: Any) -> None:
+    assert wanted_shares(x, y) == wanted
+
+
+def test_a_denser_source_is_thinned_by_the_overlay(pair: Pair) -> None:
+    match = match_volumes(pair["imageX"], pair["labelX"], pair["imageY"])
+    dense = replace(match, x=replace(match.x, share=0.6), density=wanted_shares(0.6, 0.2))
+    assert "density" not in yaml.safe_load(overlay_text(match))
+    assert yaml.safe_load(overlay_text(dense))["density"] == {"prob": 0.9, "share": [0.0, 0.4], "haze": 0.0}
 
 
 # The command

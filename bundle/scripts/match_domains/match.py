@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.match_domains.blob import coarse_blobs
+from scripts.match_domains.density import image_share, label_share, wanted_shares
 from scripts.match_domains.diameter import DISAGREEMENT, FEWEST, ImageSize, Shapes, image_size, shapes_of
 from scripts.match_domains.intensity import image_polarity, intensity_window, label_grey, label_polarity
 from scripts.match_domains.piece import grey_range
@@ -40,22 +41,28 @@ class Domain:
         bright: polarity.
         percentiles: those that become -1 and 1.
         window: the grey values there.
+        share: of the volume that objects fill; NaN: unknown.
     """
 
     sizes: Sizes
     bright: bool | None
     percentiles: tuple[float, float]
     window: tuple[float, float]
+    share: float
 
 
 @dataclass(frozen=True)
 class Match:
-    """Both domains, the factors (z, y, x) for each, and what to be careful about, in words."""
+    """Both domains, the factors (z, y, x) for each, and what to be careful about, in words.
+
+    `density` is the range of shares that patches of X are to be brought to, None where X is about as dense as Y.
+    """
 
     x: Domain
     y: Domain
     scale_x: Factors
     scale_y: Factors
+    density: tuple[float, float] | None
     warnings: tuple[str, ...]
 
 
@@ -96,11 +103,12 @@ def match_volumes(
     seen = image_size(image_y, shapes, blobs[0 if taken else 1], taken, seed)
     sizes_x = Sizes(shapes.diameters, "labels", shapes.count)
     sizes_y = _sizes_of_y(sizes_x, seen, voxel_size_x, voxel_size_y)
-    x = _domain(image_x, sizes_x, bright_x, grey_x)
-    y = _domain(image_y, sizes_y, bright_y, seen.grey if seen is not None else None)
+    x = _domain(image_x, sizes_x, bright_x, grey_x, label_share(label_x))
+    share_y = np.nan if seen is None else image_share(image_y, _known(sizes_y, sizes_x), taken, seed)
+    y = _domain(image_y, sizes_y, bright_y, seen.grey if seen is not None else None, share_y)
     said = [*_size_warnings(shapes, sizes_y, seen), *_polarity_warnings(bright_x, bright_y)]
     scale_x, scale_y = scales(sizes_x.diameters, sizes_y.diameters, reference, diameter)
-    return Match(x, y, scale_x, scale_y, tuple(said))
+    return Match(x, y, scale_x, scale_y, wanted_shares(x.share, share_y), tuple(said))
 
 
 def scales(
@@ -146,9 +154,16 @@ def _sizes_of_y(x: Sizes, seen: ImageSize | None, voxel_size_x: Spacing, voxel_s
     return Sizes((z, plane, plane), "image", seen.count)
 
 
-def _domain(image: np.ndarray, sizes: Sizes, bright: bool | None, grey: tuple[np.ndarray, np.ndarray] | None) -> Domain:
+def _known(y: Sizes, x: Sizes) -> list[float]:
+    """Diameters of Y, X's where they are unknown."""
+    return [other if np.isnan(one) else one for one, other in zip(y.diameters, x.diameters, strict=True)]
+
+
+def _domain(
+    image: np.ndarray, sizes: Sizes, bright: bool | None, grey: tuple[np.ndarray, np.ndarray] | None, share: float
+) -> Domain:
     percentiles = intensity_window(image, grey)
-    return Domain(sizes, bright, percentiles, grey_range(image, percentiles))
+    return Domain(sizes, bright, percentiles, grey_range(image, percentiles), share)
 
 
 def _size_warnings(shapes: Shapes, y: Sizes, seen: ImageSize | None) -> list[str]:

@@ -21,6 +21,7 @@ def table_text(match: Match) -> str:
         ("objects are", *(POLARITY[d.bright] for d in (match.x, match.y))),
         ("grey values", *(_numbers(d.window, 4) for d in (match.x, match.y))),
         ("  percentiles", *(_numbers(d.percentiles, 2) for d in (match.x, match.y))),
+        ("share of the volume", *(_numbers([d.share], 2) for d in (match.x, match.y))),
         ("factors z, y, x", *(_numbers(scale, 3) for scale in (match.scale_x, match.scale_y))),
     ]
     lines = [f"{name:<28}{x:<26}{y}".rstrip() for name, x, y in rows]
@@ -58,9 +59,23 @@ def overlay_text(match: Match, names: Sequence[str] = (), resolution: Sequence[f
             f"intensity_percentiles_x: {list(match.x.percentiles)}",
             f"intensity_percentiles_y: {y_window}",
             f"intensity_percentiles: {y_window}",
+            *_density_lines(match),
             "",
         ]
     )
+
+
+def _density_lines(match: Match) -> list[str]:
+    if match.density is None:
+        return []
+    shares = f"{100 * match.x.share:.0f} % of X and {100 * match.y.share:.0f} % of Y"
+    return [
+        f"# Objects fill {shares}: patches of X are brought to what Y holds.",
+        "density:",
+        "  prob: 0.9",
+        f"  share: {list(match.density)}",
+        "  haze: 0.0",
+    ]
 
 
 def _commented(text: str) -> list[str]:

@@ -1,0 +1,45 @@
+"""How much of each domain objects fill, and the range that patches of X are to be brought to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scripts.classical import classical_foreground
+from scripts.match_domains.piece import piece_slices
+
+__all__ = ["image_share", "label_share", "wanted_shares"]
+
+PIECE = (96, 256, 256)
+# Shares that differ by less than this factor are left alone; those of patches differ from the mean by about the reach.
+LIMIT, REACH = 1.5, 0.2
+
+
+def label_share(label: np.ndarray) -> float:
+    """Share of labelled voxels of (Z, Y, X)."""
+    return float(np.mean([np.count_nonzero(plane) / plane.size for plane in label]))
+
+
+def image_share(image: np.ndarray, diameters: Sequence[float], bright: bool, seed: int = 0) -> float:
+    """Share of an image (Z, Y, X) that stands out from its surroundings, by the classical recipe, in random parts.
+
+    Args:
+        image: the whole volume.
+        diameters: of its objects (z, y, x) in voxels.
+        bright: whether objects are brighter than what is around them.
+        seed: of the parts.
+    """
+    spacing = max(diameters) / np.asarray(diameters, float)
+    width = max(diameters)
+    sizes = {"smoothing": width / 24, "background": width, "opening": width / 12}
+    parts = [image[part].astype(np.float32) for part in piece_slices(image.shape, PIECE, seed)]
+    masks = [classical_foreground(part if bright else -part, tuple(spacing), **sizes) for part in parts]
+    return float(np.mean([mask.mean() for mask in masks]))
+
+
+def wanted_shares(x: float, y: float) -> tuple[float, float] | None:
+    """Lowest and highest share that patches of X are to have; None where X is about as dense as Y."""
+    if min(x, y) <= 0 or max(x / y, y / x) < LIMIT:
+        return None
+    return round(max(0.0, y - REACH), 2), round(min(1.0, y + REACH), 2)
