@@ -457,6 +457,16 @@ def test_outside_the_defects_the_input_is_what_is_to_be_restored() -> None:
             assert all(high - low <= 0.4 * side for (low, high), side in zip(box(differ), PATCH, strict=True))
 
 
+@pytest.mark.parametrize("overlays", [(), ("light_augmentation",)])
+def test_patches_of_x_can_be_brought_to_another_density(overlays: tuple[str, ...]) -> None:
+    def shares(**changes: Any) -> list[float]:
+        pairs = configured(*overlays, min_foreground=0, **changes)
+        return [float((pairs[index]["target_x"][0] > 0).float().mean()) for index in range(8)]
+
+    thinned = shares(**{"density#prob": 1.0, "density#share": [0.0, 0.0]})
+    assert max(thinned) < 0.01 < min(shares())
+
+
 def test_both_domains_have_their_own_draws() -> None:
     pairs = configured(**NOISE_ALONE)
     boxes = []

@@ -75,7 +75,7 @@ def demo(
     write_pair(str(out / "data"), shape=tuple(shape), seed=seed)
     _say("2/5 training: first on the source alone, then CySGAN")
     files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
-    run_bundle("training", ["train", "demo"], {**files, **overrides})
+    run_bundle("training", ["train", "demo", "light_augmentation"], {**files, **overrides})
     _say("3/5 segmenting Y")
     metrics = _segment(image, label, out / "model.pt", out)
     _say("4/5 the same network trained on the source alone, and the classical recipe")
