@@ -20,6 +20,7 @@ import torch
 import yaml
 from torch import nn
 
+from scripts.example import write_pair
 from scripts.metrics import match_instances
 from scripts.preflight import expected_error
 from scripts.volume_io import read_channel_names, read_maps, read_volume
@@ -365,3 +366,26 @@ def test_two_processes_train_the_same_networks(volumes: Path, tiny: Path, train:
     # one process goes on where two have been
     workflow = train(output_dir=out, resume=True, max_iterations=6)
     assert workflow.parser.get_parsed_content("train::trainer").state.iteration == 6
+
+
+# ---- the weights in the repository -----------------------------------------------------------------------------------
+def test_the_weights_that_are_shipped_segment_an_example_at_once(tmp_path: Path) -> None:
+    """With inference.yaml alone; the pair is none that they were trained on."""
+    write_pair(tmp_path, seed=999, shape=(40, 128, 128))
+    bundle_command(
+        [],
+        "evaluating",
+        [BUNDLE / "configs" / "inference.yaml", BUNDLE / "configs" / "evaluate.yaml"],
+        tmp_path,
+        bundle_root=BUNDLE,
+        output_dir=tmp_path / "out",
+        image=tmp_path / "imageY.tif",
+        label=tmp_path / "labelY.tif",
+    )
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["f1_50"] > 0.3
+    assert metrics["dice"] > 0.6
+
+
+def test_the_weights_that_are_shipped_are_small() -> None:
+    assert (BUNDLE / "models" / "model.pt").stat().st_size < 10e6

@@ -26,6 +26,9 @@ from scripts.volume_io import read_channel_names, read_maps, read_volume
 
 __all__ = ["compare"]
 
+# Keys of inference.yaml; training's have _y at the end.
+_SEEN_AS = ("scale", "intensity_gamma", "intensity_percentiles")
+
 
 def compare(
     config: str | Sequence[str] = (),
@@ -92,7 +95,7 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
     parser = ConfigParser()
     parser.read_config([str(path) for path in (BUNDLE / "configs" / "train.yaml", *overlays)])
     parser.update(pairs={"bundle_root": str(BUNDLE), **{name.replace("#", "::"): v for name, v in overrides.items()}})
-    names = ("image_x", "label_x", "image_y", "label_y", "scale_y", "intensity_gamma_y")
+    names = ("image_x", "label_x", "image_y", "label_y", *(f"{name}_y" for name in _SEEN_AS))
     return {name: parser.get_parsed_content(name) for name in names}
 
 
@@ -103,7 +106,7 @@ def _places(out: Path) -> dict[str, str]:
 def _target(values: Mapping[str, Any]) -> Target:
     items = volume_items(values["image_y"], values["label_y"])
     labels = None if values["label_y"] is None else [item["label"] for item in items]
-    seen_as = {"scale": values["scale_y"], "intensity_gamma": values["intensity_gamma_y"]}
+    seen_as = {name: values[f"{name}_y"] for name in _SEEN_AS}
     return Target([item["image"] for item in items], labels, seen_as)
 
 

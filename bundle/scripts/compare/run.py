@@ -33,7 +33,7 @@ class Target:
     images: Sequence[str]
     labels: Sequence[str] | None
     seen_as: Mapping[str, Any]
-    """Keys of inference.yaml: scale, intensity_gamma."""
+    """Keys of inference.yaml: scale, intensity_gamma, intensity_percentiles."""
 
 
 @dataclass
