@@ -68,6 +68,7 @@ def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, An
         ({"methods": "oracle", "label_y": None}, "labels of Y"),
         ({"config": "nowhere.yaml"}, "no file nowhere.yaml"),
         ({"image_x": "nowhere.tif"}, "nowhere.tif"),
+        ({"methods": "no_input_defects", "random_transforms": None}, "leave one of the two out"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is(

@@ -56,6 +56,8 @@ def compare(
     out, overlays = Path(output_dir).resolve(), _overlays(config)
     values = _values(overlays, overrides)
     chosen = methods_named(_listed(methods), values["label_y"] is not None)
+    if "no_input_defects" in chosen and values["defects"] is None:
+        raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
     runs = _runs(out, chosen, [int(seed) for seed in _listed(seeds)], overlays, overrides, _target(values))
@@ -96,7 +98,7 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
     parser.read_config([str(path) for path in (BUNDLE / "configs" / "train.yaml", *overlays)])
     parser.update(pairs={"bundle_root": str(BUNDLE), **{name.replace("#", "::"): v for name, v in overrides.items()}})
     names = ("image_x", "label_x", "image_y", "label_y", *(f"{name}_y" for name in _SEEN_AS))
-    return {name: parser.get_parsed_content(name) for name in names}
+    return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
 
 
 def _places(out: Path) -> dict[str, str]:
