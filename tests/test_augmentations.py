@@ -546,6 +546,17 @@ def test_objects_that_are_added_are_copies_beside_those_there(seed: int) -> None
     assert np.unique(after["label"][added], return_counts=True)[1].min() >= 0.8 * 6 * 6 * 6
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint64])
+def test_added_objects_have_ids_of_their_own_whatever_those_there_are(kind: type[np.unsignedinteger]) -> None:
+    data = columns(2)
+    data["label"] = np.where(data["label"] > 0, np.iinfo(kind).max - 4 + data["label"].astype(kind), 0).astype(kind)
+    after = RandDensityd((0.15, 0.2)).set_random_state(0)(data)["label"]
+    pieces, count = ndi.label(after[0] > 0)
+    assert count > 4
+    assert all(len(np.unique(after[0][pieces == piece])) == 1 for piece in range(1, count + 1))
+    assert len(np.unique(after)) == count + 1
+
+
 def test_density_is_left_alone_without_label_or_luck() -> None:
     data = columns(3)
     transform = RandDensityd((0.0, 0.0))

@@ -48,6 +48,11 @@ def test_two_methods_end_in_a_table_and_a_picture(given: dict[str, Any], capfd: 
     compare(methods="source_only", seeds=0, **given)
     assert "finished earlier" in capfd.readouterr().out
     assert (out / "source_only" / "0" / "model.pt").stat().st_mtime_ns == weights
+    # stopped between its last checkpoint and its end
+    for name in ("result.json", "trained"):
+        (out / "source_only" / "0" / name).unlink()
+    compare(methods="source_only", seeds=0, **given)
+    assert (out / "source_only" / "0" / "result.json").is_file()
     with pytest.raises(InputError, match=r"other settings \(overrides\)"):
         compare(methods="source_only", seeds=0, max_iterations=6, **given)
 
@@ -68,6 +73,7 @@ def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, An
         ({"methods": "oracle", "label_y": None}, "labels of Y"),
         ({"config": "nowhere.yaml"}, "no file nowhere.yaml"),
         ({"image_x": "nowhere.tif"}, "nowhere.tif"),
+        ({"seed": 3}, "give --seeds"),
         ({"methods": "no_input_defects", "random_transforms": None}, "leave one of the two out"),
     ],
 )
@@ -82,7 +88,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is(
 def test_inference_gets_what_it_knows_of_an_overlay(given: dict[str, Any], tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("window: [8, 16, 16]\ntrain::trainer::amp: true\nbetas: [0.5, 0.9]\n")
-    run = Run(tmp_path, METHODS["cysgan"], 0, [overlay], {}, Target(["y.tif"], None, {}))
+    run = Run(tmp_path, METHODS["cysgan"], 0, [overlay], {}, Target(["y.tif"], None, {}), 4)
     [written] = run._overlays_of_inference()
     assert yaml.safe_load(written.read_text()) == {"window": [8, 16, 16]}
 

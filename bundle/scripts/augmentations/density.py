@@ -65,9 +65,9 @@ class RandDensityd(RandomizableTransform, MapTransform):
         image, label = (convert_to_numpy(result[key])[0] for key in (self.image_key, self.label_key))
         wanted = self.R.uniform(*self.share)
         change = self._thinned if (label > 0).mean() > wanted else self._filled
-        image, label = change(image.astype(np.float32), label.copy(), wanted)
+        image, label = change(image.astype(np.float32), label, wanted)
         for key, volume in ((self.image_key, image), (self.label_key, label)):
-            result[key] = convert_to_dst_type(volume[None], result[key])[0]
+            result[key] = convert_to_dst_type(volume[None], result[key], dtype=volume.dtype)[0]
         return result
 
     def _thinned(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +80,7 @@ class RandDensityd(RandomizableTransform, MapTransform):
         around = _widened(removed, self.reach) & (kept == 0)
         ground = ~_widened(label > 0, 1)
         if ground.sum() < 16:
-            ground = ~_widened(label > 0, 0) if (label == 0).sum() >= 16 else image <= np.quantile(image, 0.1)
+            ground = label == 0 if (label == 0).sum() >= 16 else image <= np.quantile(image, 0.1)
         return np.where(around, self._background(image, ground), image).clip(0, 1), kept
 
     def _background(self, image: np.ndarray, ground: np.ndarray) -> np.ndarray:
@@ -95,7 +95,9 @@ class RandDensityd(RandomizableTransform, MapTransform):
         return near + np.maximum(haze, 0) + self.R.normal(0, noise, image.shape).astype(np.float32)
 
     def _filled(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
-        first, own = image.copy(), label.copy()
+        # Numbered anew, so that further ids fit whatever type and range the label has.
+        label = fastremap.renumber(np.ascontiguousarray(label), preserve_zero=True)[0].astype(np.int32)
+        first, own = image, label
         for _ in range(_TRIALS):
             if (label > 0).mean() >= wanted:
                 break
@@ -104,7 +106,7 @@ class RandDensityd(RandomizableTransform, MapTransform):
             if len(ids) == 0:
                 continue
             added = np.isin(other, ids) & (label == 0)
-            fresh = fastremap.renumber(np.where(added, other, 0), preserve_zero=True)[0].astype(label.dtype)
+            fresh = fastremap.renumber(np.where(added, other, 0), preserve_zero=True)[0].astype(np.int32)
             around = added | _widened(added, self.reach) & (label == 0)
             image = np.where(around, other_image, image)
             label = np.where(added, fresh + label.max(), label)
@@ -131,8 +133,6 @@ class RandDensityd(RandomizableTransform, MapTransform):
 
 def _widened(mask: np.ndarray, reach: int) -> np.ndarray:
     """Dilated in the plane by a diamond of `reach` voxels."""
-    if reach == 0:
-        return mask
     cross = np.zeros((1, 3, 3), bool)
     cross[0, 1], cross[0, :, 1] = True, True
     return ndi.binary_dilation(mask, cross, iterations=reach)

@@ -26,6 +26,8 @@ from scripts.volume_io import read_channel_names, read_maps, read_volume
 
 __all__ = ["compare"]
 
+# What the command itself sets for each run.
+_OWN = {"seed": "--seeds", "model_path": "--output_dir", "resume": "nothing: it goes on by itself"}
 # Keys of inference.yaml; training's have _y at the end.
 _SEEN_AS = ("scale", "intensity_gamma", "intensity_percentiles")
 
@@ -53,6 +55,8 @@ def compare(
     Raises:
         InputError: a method, file or folder is not as expected, before anything is run; or one of the commands failed.
     """
+    for name in overrides.keys() & _OWN.keys():
+        raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
     out, overlays = Path(output_dir).resolve(), _overlays(config)
     values = _values(overlays, overrides)
     chosen = methods_named(_listed(methods), values["label_y"] is not None)
@@ -60,7 +64,7 @@ def compare(
         raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
-    runs = _runs(out, chosen, [int(seed) for seed in _listed(seeds)], overlays, overrides, _target(values))
+    runs = _runs(out, chosen, [int(seed) for seed in _listed(seeds)], overlays, overrides, values)
     for run in runs.values():
         run.check()
     rows: list[dict[str, Any]] = []
@@ -70,7 +74,7 @@ def compare(
         rows.append({"method": run.method.title, "seed": seed, **run.result()})
         finished.setdefault(name, run)
         write_results(out, rows, _note(overlays, overrides))
-    _draw(out / "results.png", finished, values)
+    _draw(out / "results.png", finished)
     print(f"\n{summarise(rows)}\ntables: {out / 'results.csv'}, results.md\npicture: {out / 'results.png'}")
 
 
@@ -97,7 +101,15 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
     parser = ConfigParser()
     parser.read_config([str(path) for path in (BUNDLE / "configs" / "train.yaml", *overlays)])
     parser.update(pairs={"bundle_root": str(BUNDLE), **{name.replace("#", "::"): v for name, v in overrides.items()}})
-    names = ("image_x", "label_x", "image_y", "label_y", *(f"{name}_y" for name in _SEEN_AS))
+    names = (
+        "image_x",
+        "label_x",
+        "image_y",
+        "label_y",
+        "max_iterations",
+        "epoch_length",
+        *(f"{name}_y" for name in _SEEN_AS),
+    )
     return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
 
 
@@ -118,12 +130,14 @@ def _runs(
     seeds: Sequence[int],
     overlays: Sequence[Path],
     overrides: Mapping[str, Any],
-    target: Target,
+    values: Mapping[str, Any],
 ) -> dict[tuple[str, int], Run]:
     """All runs in the order of the table; what is not trained has one for all seeds."""
+    target, length = _target(values), values["epoch_length"]
+    iterations = -(-values["max_iterations"] // length) * length
     pairs = [(name, seed) for name in methods for seed in (seeds if methods[name].trained else seeds[:1])]
     return {
-        (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target)
+        (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target, iterations)
         for name, seed in pairs
     }
 
@@ -134,7 +148,7 @@ def _note(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     return f"Mean over seeds, of AP-50 also the range. Configuration: {names}; overrides: {changed}."
 
 
-def _draw(path: Path, runs: Mapping[str, Run], values: Mapping[str, Any]) -> None:
+def _draw(path: Path, runs: Mapping[str, Run]) -> None:
     target = next(iter(runs.values())).target
     image, voxel_size = read_volume(target.images[0])
     rows, names = {}, list[str]()

@@ -6,7 +6,8 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Run:
         overlays: files on train.yaml, before the method's own.
         overrides: keys of train.yaml.
         target: what is segmented.
+        iterations: of the training.
     """
 
     folder: Path
@@ -55,16 +57,15 @@ class Run:
     overlays: Sequence[Path]
     overrides: Mapping[str, Any]
     target: Target
-    settings: dict[str, Any] = field(init=False)
+    iterations: int
 
-    def __post_init__(self) -> None:
-        configs = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "inference", "evaluate")]
-        configs += [
-            *self.overlays,
-            *([BUNDLE / "configs" / f"{self.method.overlay}.yaml"] if self.method.overlay else []),
-        ]
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on, to be compared with an earlier run's."""
+        names = ["train", "inference", "evaluate", *([self.method.overlay] if self.method.overlay else [])]
+        configs = [*(BUNDLE / "configs" / f"{name}.yaml" for name in names), *self.overlays]
         text = b"".join(path.read_bytes() for path in configs)
-        self.settings = {
+        return {
             "method": self.method.title,
             "seed": self.seed,
             "overlays": [path.name for path in self.overlays],
@@ -123,6 +124,8 @@ class Run:
     def _train(self) -> None:
         folder = self.folder / "train"
         done = list_checkpoints(folder)
+        if done and int(done[-1].stem.rpartition("_")[2]) >= self.iterations:
+            done.pop().unlink()  # stopped while it wrote its last files: from the end there is nothing to go on
         files = {"output_dir": folder, "model_path": self.folder / "model.pt", "seed": self.seed}
         overlay = [self.method.overlay] if self.method.overlay else []
         started = time.monotonic()
@@ -130,7 +133,7 @@ class Run:
             run_bundle(
                 "training",
                 ["train", *self.overlays, *overlay],
-                {**files, **self.overrides, **({"resume": True} if done else {})},
+                {**self.overrides, **files, **({"resume": True} if done else {})},
             )
         finally:
             with open(self.folder / "hours.txt", "a") as file:
