@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from scripts.report.colour import colour_instances, inherit_colours, paint
-from scripts.report.slices import Volume, check_shapes, densest_cuts
-from scripts.report.style import INK, save
+from scripts.report.slices import Volume, check_shapes, densest_cuts, stretched
+from scripts.report.style import place, save, write
 
 __all__ = ["draw_comparison"]
 
 SIDE, LEFT, HEAD, GAP = 1.8, 1.6, 0.3, 0.05
 """Inches: longer side of a picture, margin with the names, line of titles, gap."""
+NOTE: dict[str, Any] = {"fontsize": 9, "va": "top"}
 
 
 def draw_comparison(
@@ -56,11 +58,11 @@ def draw_comparison(
         pictures = _pictures(image, *methods[title], truth, axis, cuts[axis], len(map_names))
         _draw_row(figure, pictures, top, side)
         if axis == 0:
-            _write(figure, 0.1, top + 0.05, "\n".join(wrap(title, 17)), fontweight="bold")
-        _write(figure, 0.1, top + side - 0.2, f"{'zy'[axis]} = {cuts[axis]}")
+            write(figure, 0.1, top + 0.05, "\n".join(wrap(title, 17)), fontweight="bold", **NOTE)
+        write(figure, 0.1, top + side - 0.2, f"{'zy'[axis]} = {cuts[axis]}", **NOTE)
         top += side + GAP
     for number, title in enumerate(titles):
-        _write(figure, LEFT + number * (SIDE + GAP), HEAD - 0.22, title, fontweight="bold")
+        write(figure, LEFT + number * (SIDE + GAP), HEAD - 0.22, title, fontweight="bold", **NOTE)
     save(figure, path)
 
 
@@ -69,9 +71,7 @@ def _pictures(
 ) -> list[np.ndarray | None]:
     """Pictures of a row from left to right, None where the method has none."""
     where = (slice(None),) * axis + (at,)
-    grey = np.asarray(image[where]).astype(np.float32)
-    low, high = np.percentile(grey, (0.3, 99.7))
-    grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
+    [grey] = stretched([np.asarray(image[where])])
     channels: list[np.ndarray | None] = [None] * (1 + count)
     if maps is not None:
         planes = [np.asarray(channel[where]) / np.float32(255) for channel in maps]
@@ -91,15 +91,7 @@ def _coloured(
 
 
 def _draw_row(figure: Figure, pictures: Sequence[np.ndarray | None], top: float, height: float) -> None:
-    across, down = figure.get_size_inches()
     for number, picture in enumerate(pictures):
         if picture is not None:
-            left = LEFT + number * (SIDE + GAP)
-            axes = figure.add_axes((left / across, 1 - (top + height) / down, SIDE / across, height / down))
-            axes.set_axis_off()
+            axes = place(figure, LEFT + number * (SIDE + GAP), top, SIDE, height)
             axes.imshow(picture, "gray", vmin=0, vmax=1, aspect="auto")
-
-
-def _write(figure: Figure, left: float, top: float, text: str, fontweight: str = "normal") -> None:
-    across, down = figure.get_size_inches()
-    figure.text(left / across, 1 - top / down, text, color=INK, fontsize=9, fontweight=fontweight, va="top")

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from scripts.report.colour import colour_instances, inherit_colours, paint
 from scripts.report.score import SCORES, score_cells
-from scripts.report.slices import Volume, check_shapes, cut_maps, cut_volume, densest_cuts
-from scripts.report.style import FAINT, INK, save
+from scripts.report.slices import Volume, check_shapes, cut_maps, cut_volume, densest_cuts, stretched
+from scripts.report.style import FAINT, place, save, write
 
 __all__ = ["draw_report"]
 
@@ -107,9 +106,7 @@ def draw_report(
 
 
 def _grey_column(title: str, volume: Volume, cuts: Sequence[int]) -> Column:
-    planes = [plane.astype(np.float32) for plane in cut_volume(volume, cuts)]
-    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), (0.3, 99.7))
-    return Column(title, [np.clip((plane - low) / max(high - low, 1e-6), 0, 1) for plane in planes])
+    return Column(title, stretched(cut_volume(volume, cuts)))
 
 
 def _map_columns(maps: Volume | None, first: int, cuts: Sequence[int], names: Sequence[str]) -> list[Column]:
@@ -148,38 +145,25 @@ def _page(columns: Sequence[Column], layout: Layout, lines: int) -> Figure:
     return Figure(figsize=(max(width, 6.4), height), facecolor="white")
 
 
-def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without frame, in inches from the upper left corner."""
-    across, down = figure.get_size_inches()
-    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
-    axes.set_axis_off()
-    return axes
-
-
-def _write(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
-    across, down = figure.get_size_inches()
-    figure.text(left / across, 1 - top / down, text, **{"color": INK, "fontsize": 11, **style})
-
-
 def _draw_head(figure: Figure, title: str, layout: Layout) -> None:
     shape = " × ".join(map(str, layout.shape))
     size = " × ".join(f"{step:.4g}" for step in layout.voxel_size)
-    _write(figure, LEFT, 0.38, title or "Report", fontsize=16, fontweight="bold")
-    _write(figure, LEFT, 0.62, f"{shape} voxels of {size} (z, y, x)", color=FAINT)
+    write(figure, LEFT, 0.38, title or "Report", fontsize=16, fontweight="bold")
+    write(figure, LEFT, 0.62, f"{shape} voxels of {size} (z, y, x)", color=FAINT)
 
 
 def _draw_column(figure: Figure, column: Column, left: float, layout: Layout) -> None:
     top = TOP
-    _write(figure, left, top - 0.08, column.title, fontweight="bold")
+    write(figure, left, top - 0.08, column.title, fontweight="bold")
     for plane, (height, width) in zip(column.planes, layout.sizes, strict=True):
-        axes = _place(figure, left, top, width, height)
+        axes = place(figure, left, top, width, height)
         axes.imshow(plane, column.colours, vmin=0, vmax=1, aspect="auto")
         top += height + GAP
     if column.scale:
-        bar = _place(figure, left, top + 0.04, layout.pitch, 0.1)
+        bar = place(figure, left, top + 0.04, layout.pitch, 0.1)
         bar.imshow(np.linspace(0, 1, 256)[None], column.colours, aspect="auto")
         for at, text, align in zip((0, 0.5, 1), column.scale, ("left", "center", "right"), strict=True):
-            _write(figure, left + at * layout.pitch, top + 0.32, text, color=FAINT, fontsize=9, ha=align)
+            write(figure, left + at * layout.pitch, top + 0.32, text, color=FAINT, fontsize=9, ha=align)
 
 
 def _draw_plane_names(figure: Figure, layout: Layout) -> None:
@@ -188,9 +172,9 @@ def _draw_plane_names(figure: Figure, layout: Layout) -> None:
     turned: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center"}
     line: dict[str, Any] = {"color": "white", "linewidth": 0.7, "linestyle": (0, (4, 4)), "alpha": 0.6}
     for axis, (height, width) in enumerate(layout.sizes):
-        _write(figure, 0.22, top + height / 2, f"{PLANES[axis][0]} = {layout.cuts[axis]}", fontweight="bold", **turned)
-        _write(figure, 0.45, top + height / 2, PLANES[axis][1], color=FAINT, fontsize=8, **turned)
-        axes = _place(figure, LEFT, top, width, height)
+        write(figure, 0.22, top + height / 2, f"{PLANES[axis][0]} = {layout.cuts[axis]}", fontweight="bold", **turned)
+        write(figure, 0.45, top + height / 2, PLANES[axis][1], color=FAINT, fontsize=8, **turned)
+        axes = place(figure, LEFT, top, width, height)
         row, column = ((layout.cuts[i] + 0.5) / layout.shape[i] for i in range(3) if i != axis)
         axes.add_line(Line2D([0, 1], [1 - row] * 2, **line))
         axes.add_line(Line2D([column] * 2, [0, 1], **line))
@@ -203,12 +187,12 @@ def _draw_scores(figure: Figure, rows: Sequence[Sequence[str]]) -> None:
     ends = [LEFT + end for end in (2.0, 2.9, 3.8, 5.5)]
     for number, row in enumerate(rows):
         top = down - (len(rows) - number - 0.3) * LINE
-        _write(figure, LEFT, top, row[0])
-        for place, (cell, end) in enumerate(zip(row[1:], ends, strict=True), 1):
-            known = [other[place] for other in rows[1:] if other[place] != "–"]
-            best = place <= len(SCORES) and cell == max(known, default=None)
+        write(figure, LEFT, top, row[0])
+        for column, (cell, end) in enumerate(zip(row[1:], ends, strict=True), 1):
+            known = [other[column] for other in rows[1:] if other[column] != "–"]
+            best = column <= len(SCORES) and cell == max(known, default=None)
             style = {"color": FAINT} if number == 0 else {"fontweight": "bold" if best else "normal"}
-            _write(figure, end, top, cell, ha="right", **style)
+            write(figure, end, top, cell, ha="right", **style)
         if number == 0:
             rule = 1 - (top + 0.09) / down
             figure.add_artist(Line2D([LEFT / across, ends[-1] / across], [rule, rule], color=FAINT, linewidth=0.8))

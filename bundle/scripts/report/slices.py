@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.errors import InputError
 
-__all__ = ["Volume", "check_shapes", "cut_maps", "cut_volume", "densest_cuts"]
+__all__ = ["Volume", "check_shapes", "cut_maps", "cut_volume", "densest_cuts", "stretched"]
 
 Volume: TypeAlias = Any
 """Anything with `shape` that NumPy indices cut: an array, a memory map, an HDF5 dataset."""
@@ -67,6 +67,12 @@ def cut_volume(volume: Volume, cuts: Sequence[int]) -> list[np.ndarray]:
 def cut_maps(maps: Volume, channel: int, cuts: Sequence[int]) -> list[np.ndarray]:
     """The same of one channel of maps (M, Z, Y, X); uint8 is scaled to [0, 1]."""
     return [_cut_map(maps, channel, axis, index) for axis, index in enumerate(cuts)]
+
+
+def stretched(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Slices with the grey values of their common percentiles 0.3 and 99.7 brought to 0 and 1, float32."""
+    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]).astype(np.float32), (0.3, 99.7))
+    return [np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) for plane in planes]
 
 
 def _cut(volume: Volume, axis: int, index: int) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.errors import InputError
 
-__all__ = ["FAINT", "INK", "RULE", "save"]
+__all__ = ["FAINT", "INK", "RULE", "place", "save", "write"]
 
 INK, FAINT, RULE = "#1c2330", "#747d8c", "#dfe3e9"
 
@@ -26,3 +28,17 @@ def save(figure: Figure, path: str | Path) -> None:
         raise InputError(
             f"{path}: cannot write the picture ({error.strerror}); choose a folder that can be written"
         ) from error
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without frame, in inches from the upper left corner."""
+    across, down = figure.get_size_inches()
+    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    axes.set_axis_off()
+    return axes
+
+
+def write(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
+    """Write text, its place in inches from the upper left corner; `style` as for matplotlib's text."""
+    across, down = figure.get_size_inches()
+    figure.text(left / across, 1 - top / down, text, **{"color": INK, "fontsize": 11, **style})
