@@ -33,9 +33,11 @@ def image_share(image: np.ndarray, diameters: Sequence[float], bright: bool, see
     spacing = max(diameters) / np.asarray(diameters, float)
     width = max(diameters)
     sizes = {"smoothing": width / 24, "background": width, "opening": width / 12}
-    parts = [image[part].astype(np.float32) for part in piece_slices(image.shape, PIECE, seed)]
-    masks = [classical_foreground(part if bright else -part, tuple(spacing), **sizes) for part in parts]
-    return float(np.mean([mask.mean() for mask in masks]))
+    shares = []
+    for window in piece_slices(image.shape, PIECE, seed):
+        part = image[window].astype(np.float32)
+        shares.append(classical_foreground(part if bright else -part, tuple(spacing), **sizes).mean())
+    return float(np.mean(shares))
 
 
 def wanted_shares(x: float, y: float) -> tuple[float, float] | None:
