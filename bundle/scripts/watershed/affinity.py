@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.watershed.decode import BCDWatershed
 from scripts.watershed.pipeline import Recipe, Thresholded, decode, quiet
-from scripts.watershed.threshold import byte_scale
+from scripts.watershed.threshold import byte_scale, empty_heights
 
 __all__ = ["AffinityWatershed", "affinity_watershed"]
 
@@ -28,6 +28,7 @@ def affinity_watershed(
     scale_factors: Sequence[float] = (1, 1, 1),
     seeds: np.ndarray | None = None,
     return_seeds: bool = False,
+    ties: str = "raster",
     on_stage: Callable[[str], Any] = quiet,
 ) -> Any:
     """Instances from affinities, each the probability that a voxel and another one carry the same instance.
@@ -37,7 +38,7 @@ def affinity_watershed(
     offsets widen that border and the seeds shrink, so let them be under half an object. The mask is where the strongest
     affinity is high, that is wherever a voxel belongs to anything; the mean of the affinities is flooded from the top.
 
-    Memory beside the maps: about 37 bytes per voxel of the box around the mask, most of it in the flood.
+    Memory beside the maps: 16 bytes per voxel; for floats 20, and 50 where their means have more than 65,534 values.
 
     Args:
         maps: (C, Z, Y, X), C at least 3, in any order of offsets: integers 0..255, or floats 0..1 or 0..255.
@@ -49,6 +50,7 @@ def affinity_watershed(
         scale_factors: (z, y, x) by which the labels are resized in the end.
         seeds: whole numbers (Z, Y, X) to flood from, in place of those found.
         return_seeds: give the seeds as well.
+        ties: as for :func:`bcd_watershed`.
         on_stage: called with the name of each of `scripts.watershed.STAGES` as it begins.
 
     Returns:
@@ -59,8 +61,7 @@ def affinity_watershed(
     """
     rule = partial(_threshold, seed_affinity=seed_affinity, mask_affinity=mask_affinity)
     recipe, sizes = Recipe(AXES, rule, connectivity=6, more=True), (min_seed_size, min_instance_size)
-    labels, seeds = decode(maps, recipe, sizes, small_mode, scale_factors, seeds, on_stage)
-    return (labels, seeds) if return_seeds else labels
+    return decode(maps, recipe, sizes, small_mode, scale_factors, seeds, return_seeds, ties, on_stage)
 
 
 class AffinityWatershed(BCDWatershed):
@@ -75,13 +76,16 @@ class AffinityWatershed(BCDWatershed):
 
 
 def _threshold(maps: np.ndarray, unit: bool, seed_affinity: float, mask_affinity: float) -> Thresholded:
-    """Mask, seed voxels and upside-down height map, (Z, Y, X) each, section by section."""
+    """Heights and seed voxels, (Z, Y, X) each, section by section; for bytes the sum stands for the mean."""
     low, high = int(255 * mask_affinity), int(255 * seed_affinity)
-    mask, found = np.empty(maps.shape[1:], bool), np.empty(maps.shape[1:], bool)
-    hills = np.empty(maps.shape[1:], np.float32)
+    found = np.empty(maps.shape[1:], bool)
+    heights = empty_heights(maps, np.dtype(np.uint16))
     for z in range(maps.shape[1]):
         section = np.stack([byte_scale(one, unit) for one in maps[:, z]])
-        mask[z] = section.max(axis=0) > low
         found[z] = section.min(axis=0) > high
-        np.negative(section.mean(axis=0, dtype=np.float32), out=hills[z])
-    return mask, found, hills
+        if heights.dtype == np.uint16:
+            height = 255 * len(maps) - section.sum(axis=0, dtype=np.uint16)
+        else:
+            height = -section.mean(axis=0, dtype=np.float32)
+        np.copyto(heights[z], height, where=section.max(axis=0) > low)
+    return heights, found

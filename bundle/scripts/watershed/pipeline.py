@@ -7,17 +7,19 @@ from typing import Any, Literal, NamedTuple
 
 import cc3d
 import numpy as np
-from scipy.ndimage import find_objects
-from skimage.segmentation import watershed
 from skimage.transform import resize
 
 from scripts.errors import InputError
+from scripts.watershed.flood import LEVELS, blocked_value, flood, flood_by_heap, flood_floats
 from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
 from scripts.watershed.threshold import is_unit_scale
 
-__all__ = ["Recipe", "decode", "quiet"]
+__all__ = ["TIES", "Recipe", "decode", "quiet"]
 
-Thresholded = tuple[np.ndarray, np.ndarray, np.ndarray]
+TIES = ("raster", "heap")
+
+Thresholded = tuple[np.ndarray, np.ndarray]
+"""Heights to flood and seed voxels; see `scripts.watershed.threshold.threshold`."""
 
 
 def quiet(stage: str) -> None:
@@ -29,7 +31,7 @@ class Recipe(NamedTuple):
 
     Attributes:
         names: of the channels of the maps.
-        threshold: maps (C, Z, Y, X) and whether they are 0..1, to mask, seed voxels and upside-down height map.
+        threshold: maps (C, Z, Y, X) and whether they are 0..1, to heights and seed voxels.
         connectivity: of the voxels of one seed, 26 or 6.
         more: whether further channels of the last kind may follow.
     """
@@ -47,30 +49,37 @@ def decode(
     small_mode: str,
     scale_factors: Sequence[float],
     seeds: np.ndarray | None,
+    return_seeds: bool = False,
+    ties: str = "raster",
     on_stage: Callable[[str], Any] = quiet,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The stages of the watershed: labels and seeds; each large array goes as soon as it was used."""
+) -> Any:
+    """The stages of the watershed: labels, or labels and seeds; each large array goes as soon as it was used."""
     maps = np.asarray(maps)
-    _check_choices(small_mode, scale_factors)
+    _check_choices(small_mode, scale_factors, ties)
     unit = is_unit_scale(maps, recipe.names, recipe.more)
     if seeds is not None:
         seeds = _checked_seeds(np.asarray(seeds), maps.shape[1:])
     on_stage("thresholds")
-    mask, found, hills = recipe.threshold(maps, unit)
+    heights, found = recipe.threshold(maps, unit)
     on_stage("seeds")
     if seeds is None:
         seeds = _number(found, sizes[0], recipe.connectivity)
     del found
     on_stage("flood")
-    labels = _flood(hills, seeds, mask)
-    del hills, mask
+    labels = _flood(heights, seeds, ties)
+    del heights
+    kept = (seeds,) if return_seeds else ()
+    del seeds
     on_stage("small instances")
     handle_small(labels, sizes[1], small_mode)
     on_stage("scale")
-    return _resized(_narrow(labels), scale_factors), seeds
+    labels = _resized(_narrow(labels), scale_factors)
+    return (labels, *kept) if kept else labels
 
 
-def _check_choices(small_mode: str, factors: Sequence[float]) -> None:
+def _check_choices(small_mode: str, factors: Sequence[float], ties: str) -> None:
+    if ties not in TIES:
+        raise InputError(f"ties: found {ties!r}, expected one of {', '.join(TIES)}.")
     if small_mode not in SMALL_MODES:
         raise InputError(f"small_mode: found {small_mode!r}, expected one of {', '.join(SMALL_MODES)}.")
     if np.shape(factors) != (3,) or min(factors) <= 0:
@@ -92,12 +101,26 @@ def _number(found: np.ndarray, min_size: int, connectivity: Literal[6, 26]) -> n
     return seeds
 
 
-def _flood(hills: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Labels from flooding the mask; the box around the mask gives the same as the volume, with less memory."""
-    labels = np.zeros(mask.shape, np.int32)
-    for box in find_objects(mask.view(np.uint8)):
-        labels[box] = watershed(hills[box], seeds[box], mask=mask[box])
-    return labels
+def _flood(heights: np.ndarray, seeds: np.ndarray, ties: str) -> np.ndarray:
+    """Labels, however many levels the heights have."""
+    if ties == "heap":
+        return flood_by_heap(heights, seeds)
+    levels = heights if heights.dtype.kind == "u" else _levels(heights)
+    return flood_floats(heights, seeds) if levels is None else flood(levels, seeds)
+
+
+def _levels(heights: np.ndarray) -> np.ndarray | None:
+    """Floats as uint16 in the same order, None where there are more values than those can tell apart."""
+    values = np.array([np.inf], heights.dtype)
+    for section in heights:
+        values = np.union1d(values, section)
+        if len(values) > LEVELS:
+            return None
+    levels = np.empty(heights.shape, np.uint16)
+    for section, level in zip(heights, levels, strict=True):
+        level[...] = np.searchsorted(values, section)
+    levels[levels == len(values) - 1] = blocked_value(levels.dtype)
+    return levels
 
 
 def _narrow(labels: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.watershed.flood import blocked_value
 
-__all__ = ["CHANNELS", "Rule", "byte_scale", "is_unit_scale", "threshold"]
+__all__ = ["CHANNELS", "Rule", "byte_scale", "empty_heights", "is_unit_scale", "threshold"]
 
 logger = logging.getLogger(__name__)
 CHANNELS = ("foreground", "contour", "distance")
@@ -62,21 +63,33 @@ def byte_scale(section: np.ndarray, unit: bool) -> np.ndarray:
     return section.astype(np.uint8, copy=False) if section.dtype.kind in "iu" else section
 
 
-def threshold(maps: np.ndarray, unit: bool, rule: Rule, height: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mask, seed voxels and upside-down height map, (Z, Y, X) each; by section, so that no float copy of all is made.
+def threshold(maps: np.ndarray, unit: bool, rule: Rule, height: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Heights to flood and seed voxels, (Z, Y, X) each; by section, so that no float copy of all is made.
 
-    scikit-image floods valleys and looks at the order of values alone: 255 - f stays in bytes and does what -f does.
+    The flood looks at the order of heights alone, so that of bytes 255 - f does what -f does.
+
+    Returns:
+        Heights, low where the map named by `height` is high: uint8 for integer maps (uint16 where the mask may hold a
+        0), outside the mask `blocked_value`; for others floats, outside the mask infinite. And seed voxels, bool.
     """
     low, high, wall = (int(255 * t) for t in (rule.mask_foreground, rule.seed_foreground, rule.seed_contour))
-    mask, found = np.empty(maps.shape[1:], bool), np.empty(maps.shape[1:], bool)
-    hills = np.empty(maps.shape[1:], np.uint8 if maps.dtype.kind in "iu" else np.promote_types(maps.dtype, np.float32))
+    found = np.empty(maps.shape[1:], bool)
+    holds_0 = rule.mask_distance < -1 if height else low < 0
+    heights = empty_heights(maps, np.dtype(np.uint16 if holds_0 else np.uint8))
     for z in range(maps.shape[1]):
         foreground, contour, *distance = sections = [byte_scale(section, unit) for section in maps[:, z]]
-        mask[z] = foreground > low
+        mask = foreground > low
         found[z] = (foreground > high) & (contour < wall)
         if distance:
             signed = distance[0] / 255.0 * 2.0 - 1.0  # in the precision of the maps, as the reference does
-            mask[z] &= signed > rule.mask_distance
+            mask &= signed > rule.mask_distance
             found[z] &= signed > rule.seed_distance
-        hills[z] = ~sections[height] if hills.dtype == np.uint8 else -sections[height]
-    return mask, found, hills
+        np.copyto(heights[z], ~sections[height] if maps.dtype.kind in "iu" else -sections[height], where=mask)
+    return heights, found
+
+
+def empty_heights(maps: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Heights (Z, Y, X), nothing in the mask yet: of an integer type for integer maps, of floats for others."""
+    if maps.dtype.kind in "iu":
+        return np.full(maps.shape[1:], blocked_value(dtype), dtype)
+    return np.full(maps.shape[1:], np.inf, np.promote_types(maps.dtype, np.float32))
