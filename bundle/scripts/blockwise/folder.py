@@ -1,0 +1,135 @@
+"""The folder of a run: its settings, what each finished block found, and who works in it.
+
+A block's result is written after its voxels, under a temporary name first; that it is there says that the block is
+done. So a run that was stopped anywhere, or killed, goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io import replacing
+
+__all__ = ["WorkFolder"]
+
+
+class WorkFolder:
+    """Settings, results and locks of one run.
+
+    Args:
+        path: of the folder; made by `open`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder, or see that it is that of a run with the same settings.
+
+        Raises:
+            InputError: the settings that were found there differ; they are named.
+        """
+        wanted = json.loads(json.dumps(dict(settings)))
+        file = self.path / "settings.json"
+        if not file.exists():
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(wanted, indent=1))
+        try:
+            found = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} cannot be read: {error}. Remove {self.path} to begin anew.") from error
+        if differing := [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]:
+            pairs = "; ".join(f"{key}: {found.get(key)} there, {wanted.get(key)} now" for key in differing)
+            raise InputError(
+                f"{self.path} holds a run that was begun with other settings ({pairs}). Give those again to go on with "
+                "it, name another --out, or remove that folder to begin anew."
+            )
+
+    def done(self, stage: str, block: int) -> bool:
+        """Whether a block is finished in a stage."""
+        return self._file(stage, block).exists()
+
+    def save(self, stage: str, block: int, result: Mapping[str, np.ndarray]) -> None:
+        """Keep what a stage found in a block: its voxels must be written before.
+
+        Raises:
+            InputError: it cannot be written (no space left, no permission).
+        """
+        with replacing(self._file(stage, block)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **dict[str, Any](result))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self, stage: str, block: int) -> dict[str, np.ndarray]:
+        """Return what a stage found in a block.
+
+        Raises:
+            InputError: missing or damaged.
+        """
+        file = self._file(stage, block)
+        try:
+            with np.load(file, allow_pickle=False) as result:
+                return dict(result)
+        except Exception as error:  # zipfile, zlib, ValueError, OSError
+            raise InputError(
+                f"{file} cannot be read: {error}. Remove it, and run again: its block is redone."
+            ) from error
+
+    @contextmanager
+    def locked(self, name: str = "run") -> Iterator[None]:
+        """Keep a second process from doing the same work at the same time.
+
+        Raises:
+            InputError: another one, still alive as far as can be seen, does it.
+        """
+        lock, own = self.path / f"{name}.lock", {"host": socket.gethostname(), "pid": os.getpid()}
+        self.path.mkdir(parents=True, exist_ok=True)
+        while not _taken(lock, own):
+            holder = _holder(lock)
+            if holder and not (holder["host"] == own["host"] and not _alive(holder["pid"])):
+                who = f"process {holder['pid']} on {holder['host']}"
+                raise InputError(f"{self.path}: {who} works on this output. Wait for it; if it is gone, remove {lock}.")
+            lock.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+    def _file(self, stage: str, block: int) -> Path:
+        return self.path / stage / f"{block:08d}.npz"
+
+
+def _taken(lock: Path, own: Mapping[str, Any]) -> bool:
+    try:
+        with lock.open("x") as file:
+            json.dump(own, file)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise InputError(f"{lock} cannot be written: {error}") from error
+    return True
+
+
+def _holder(lock: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError):
+        return json.loads(lock.read_text())
+    return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

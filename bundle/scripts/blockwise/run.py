@@ -1,0 +1,58 @@
+"""Stages over the blocks of a volume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from scripts.blockwise.folder import WorkFolder
+from scripts.blockwise.grid import Grid, shape_of
+from scripts.blockwise.schedule import Schedule, Work
+
+__all__ = ["Run", "UnfinishedError"]
+
+logger = logging.getLogger(__name__)
+
+
+class UnfinishedError(Exception):
+    """Blocks of other shards are not done yet: the rest has to wait for them."""
+
+
+class Run(NamedTuple):
+    """A volume's grid, where results are kept, and who works.
+
+    Attributes:
+        grid: the blocks.
+        folder: settings and results, opened.
+        schedule: the workers, running.
+    """
+
+    grid: Grid
+    folder: WorkFolder
+    schedule: Schedule
+
+    def stage(self, name: str, work: Work, blocks: Iterable[int] | None = None) -> None:
+        """Do a stage in all blocks, or those given, that are not done.
+
+        Args:
+            name: of the stage and of its results.
+            work: saves the block's result under this name when all else is written.
+            blocks: by default all.
+
+        Raises:
+            UnfinishedError: this shard's blocks are done and those of others are not.
+            InputError: see `Schedule.run`.
+        """
+        wanted = list(range(len(self.grid)) if blocks is None else blocks)
+        todo = [block for block in self.schedule.own(wanted) if not self.folder.done(name, block)]
+        if done := len(self.schedule.own(wanted)) - len(todo):
+            logger.info("%s: %d blocks are done already", name, done)
+        self.schedule.run(name, work, todo, self.voxels)
+        if missing := sum(not self.folder.done(name, block) for block in wanted):
+            raise UnfinishedError(f"{name}: {missing} of {len(wanted)} blocks are left to other shards.")
+
+    def voxels(self, block: int) -> int:
+        """Voxels of a block."""
+        z, y, x = shape_of(self.grid.core(block))
+        return z * y * x
