@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from scripts.blockwise.folder import WorkFolder
@@ -51,6 +51,19 @@ class Run(NamedTuple):
         self.schedule.run(name, work, todo, self.voxels)
         if missing := sum(not self.folder.done(name, block) for block in wanted):
             raise UnfinishedError(f"{name}: {missing} of {len(wanted)} blocks are left to other shards.")
+
+    def alone(self, name: str, work: Callable[[], None]) -> None:
+        """Do what cannot be shared, in this process; shard 0 does it, and it saves its result as block 0 of `name`.
+
+        Raises:
+            UnfinishedError: it is not done, and this is another shard.
+        """
+        if self.folder.done(name, 0):
+            return
+        if self.schedule.shard:
+            raise UnfinishedError(f"{name}: left to shard 0.")
+        logger.info("%s", name)
+        work()
 
     def voxels(self, block: int) -> int:
         """Voxels of a block."""
