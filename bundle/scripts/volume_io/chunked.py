@@ -18,7 +18,7 @@ from scripts.volume_io.volume import native, native_dtype, numeric
 
 __all__ = ["ChunkedVolume", "Layout", "open_volume"]
 
-Box = tuple[slice | EllipsisType, ...]
+Box = slice | EllipsisType | tuple[slice | EllipsisType, ...]
 VoxelSize = tuple[float, float, float]
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.paths import decoding, replacing
+from scripts.volume_io.paths import decoding, is_store, replacing
 
 __all__ = ["Node", "arrays_below", "make_group", "node_at", "write_array", "write_attributes"]
 
@@ -75,7 +75,7 @@ def node_at(path: Path) -> Node | None:
             found = _json(path / "zarr.json")
             is_array = found["node_type"] == "array"
             return Node(path, 3, is_array, found.get("attributes") or {}, found if is_array else {})
-        if not any((path / name).is_file() for name in (".zarray", ".zgroup", ".zattrs")):
+        if not is_store(path):
             return None
         attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
         metadata = _json(path / ".zarray") if (path / ".zarray").is_file() else None
