@@ -120,7 +120,8 @@ def write_volume(
                 hdf5.write(temporary, array, size, named or dataset, channel_names)
             case "zarr":
                 is_ome = file.name.lower().endswith(".ome.zarr")
-                zarr.write(temporary, array, size, named if is_ome else named or dataset, channel_names, labels)
+                place = named if is_ome else named or dataset
+                zarr.write(temporary, array, size, file, place, channel_names, labels)
             case "tiff":
                 tiff.write(temporary, array, size, file)
             case _ if affine is not None:

@@ -161,6 +161,8 @@ def replacing(path: Path) -> Iterator[Path]:
         _put(temporary, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
+    except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
+        raise InputError(str(error).replace(temporary.name, path.name)) from error
     finally:
         _remove(temporary)
 

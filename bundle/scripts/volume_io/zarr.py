@@ -39,6 +39,7 @@ def write(
     path: Path,
     array: np.ndarray,
     size: Sequence[float] | None,
+    name: Path,
     dataset: str | None,
     names: Sequence[str] = (),
     labels: bool = False,
@@ -52,14 +53,18 @@ def write(
         path: where to write.
         array: (Z, Y, X) or (C, Z, Y, X).
         size: (z, y, x) of a voxel in micrometres.
+        name: the store's final name, for its ending and for messages.
         dataset: the name of the array; in OME-Zarr levels are numbered, and there is none to be named.
         names: what the channels are.
         labels: for OME-Zarr, whether these are labels: these have a pyramid, and say what they are.
+
+    Raises:
+        InputError: OME-Zarr with a dataset, or the store cannot be written.
     """
     chunks = (*[1] * (array.ndim - 3), *CHUNKS)
-    is_ome = path.name.lower().endswith(".ome.zarr")
+    is_ome = name.name.lower().endswith(".ome.zarr")
     if is_ome and dataset:
-        raise InputError(f"{path}: OME-Zarr numbers its levels; leave out '::{dataset}', or write to a name in .zarr.")
+        raise InputError(f"{name}: OME-Zarr numbers its levels; leave out '::{dataset}', or write to a name in .zarr.")
     place = "0" if is_ome else (dataset or "main")
     finest = create_zarr(path, array.shape, array.dtype, chunks, size, names, dataset=place)
     _fill(finest, array)
@@ -74,7 +79,7 @@ def write(
         level = np.concatenate(parts)
         _fill(create_zarr(path, level.shape, level.dtype, chunks, dataset=str(i)), level)
     levels = [(str(i), by) for i, by in enumerate(factors)]
-    write_ome_metadata(path, _stem(path), levels, size, labels=labels, channel_names=names)
+    write_ome_metadata(path, _stem(name), levels, size, labels=labels, channel_names=names)
 
 
 def _fill(volume: ZarrVolume, array: np.ndarray) -> None:
@@ -87,6 +92,6 @@ def _fill(volume: ZarrVolume, array: np.ndarray) -> None:
     volume.close()
 
 
-def _stem(path: Path) -> str:
-    name = path.name.lower().removesuffix(".zarr").removesuffix(".ome")
-    return path.name[: len(name)]
+def _stem(name: Path) -> str:
+    stem = name.name.lower().removesuffix(".zarr").removesuffix(".ome")
+    return name.name[: len(stem)]
