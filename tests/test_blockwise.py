@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -497,4 +498,34 @@ def test_the_command_says_what_it_found(pred: Path, whole: np.ndarray, tmp_path:
     assert f"{count} instances in {out}; 100.0000 % of the voxels certain" in run.stdout
     assert (tmp_path / "o.csv").exists()
     assert "voxels/s" in run.stderr
+    np.testing.assert_array_equal(read(out), whole)
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_a_rerun_goes_on(pred: Path, whole: np.ndarray, small_disk: Path) -> None:
+    earlier, out = small_disk / "earlier.csv", small_disk / "o.zarr"
+    earlier.write_text("kept")
+    run = subprocess.run(command(pred, out), cwd=BUNDLE, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "cannot be written" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert not out.exists()
+    assert earlier.read_text() == "kept"
+    done = len(list(Path(f"{out}.work").rglob("*.npz")))
+    assert done > 0
+    subprocess.run(["mount", "-o", "remount,size=50M", str(small_disk)], check=True)
+    again = subprocess.run(command(pred, out), cwd=BUNDLE, capture_output=True, text=True, check=True)
+    assert "blocks are done already" in again.stderr
     np.testing.assert_array_equal(read(out), whole)
