@@ -85,10 +85,9 @@ def write_ome_metadata(
     Each level has a scale and a translation: voxel 0 of a coarser level lies in the middle of the voxels that it
     stands for.
 
-    The group stands alone, a label image too: napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`, and
-    for labels "convert to labels"), or each level by dask's `from_zarr`; Neuroglancer with a source of
-    `zarr://http://host/x.ome.zarr` (`zarr2:` and `zarr3:` where it should not look), as a layer of the type image or
-    segmentation.
+    The group stands alone, a label image too. napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`), as
+    labels where `image-label` says so; Neuroglancer from a web server, with the source `zarr://http://host/x.ome.zarr`
+    for a layer of the type image or segmentation.
 
     Args:
         path: the group.

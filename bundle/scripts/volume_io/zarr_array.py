@@ -63,15 +63,17 @@ class _Array:
         }
         self._store = tensorstore.open(spec, open=True, context=tensorstore.Context(LIMITS)).result()
         self.shape = tuple(int(size) for size in self._store.shape)
+        layout: Any = self._store.chunk_layout
+        self._depths = layout.read_chunk.shape[0], layout.write_chunk.shape[0]
 
     def read(self, box: Box) -> np.ndarray:
         part = np.empty([one.stop - one.start for one in box], self._store.dtype.numpy_dtype)
-        for inside, layer in _layers(box, self._store.chunk_layout.read_chunk.shape[0]):
+        for inside, layer in _layers(box, self._depths[0]):
             part[inside] = self._store[layer].read().result()
         return part
 
     def write(self, box: Box, array: np.ndarray) -> None:
-        for inside, layer in _layers(box, self._store.chunk_layout.write_chunk.shape[0]):
+        for inside, layer in _layers(box, self._depths[1]):
             self._store[layer].write(array[inside]).result()
 
 
