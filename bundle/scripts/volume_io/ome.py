@@ -99,13 +99,16 @@ def write_ome_metadata(
         zarr_format: 2 or 3.
 
     Raises:
-        InputError: the first level is not there, or the group cannot be written or is of the other version.
+        InputError: the first level is not there or has other factors than 1, or the group cannot be written or is of
+            the other version.
     """
     array = node_at(Path(path) / levels[0][0])
     if array is None or not array.is_array:
         raise InputError(
             f"{path}: no array {levels[0][0]!r}; expected the levels to be there. Make them by create_zarr."
         )
+    if tuple(levels[0][1]) != (1, 1, 1):
+        raise InputError(f"{path}: factors {levels[0][1]} of the first level; expected (1, 1, 1), not voxel sizes.")
     unit = {"unit": "micrometer"} if voxel_size is not None else {}
     finest = np.asarray((1.0, 1.0, 1.0) if voxel_size is None else voxel_size, dtype=float)
     channel = [1.0] * (len(array.shape) - 3)

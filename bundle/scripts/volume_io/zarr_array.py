@@ -132,9 +132,12 @@ def _ask(*request: Any) -> Any:
             command = [sys.executable, "-c", START.format(path=sys.path)]
             _helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert _helper.stdin is not None and _helper.stdout is not None
-        pickle.dump(request, _helper.stdin, protocol=5)
-        _helper.stdin.flush()
-        answer = pickle.load(_helper.stdout)
+        try:
+            pickle.dump(request, _helper.stdin, protocol=5)
+            _helper.stdin.flush()
+            answer = pickle.load(_helper.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise OSError("the process that handles Zarr for this one has ended, for want of memory?") from error
     if isinstance(answer, Exception):
         raise answer
     return answer
