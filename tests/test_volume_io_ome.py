@@ -99,6 +99,8 @@ def test_metadata_need_their_levels_and_their_version(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.ome\.zarr: no array '0'"):
         write_ome_metadata(tmp_path / "a.ome.zarr", "a", [("0", (1, 1, 1))], SIZE, labels=False)
     create_zarr(tmp_path / "a.ome.zarr", (4, 4, 4), np.uint8, (4, 4, 4))
+    with pytest.raises(InputError, match=r"expected \(1, 1, 1\), not voxel sizes"):
+        write_ome_metadata(tmp_path / "a.ome.zarr", "a", [("0", SIZE)], SIZE, labels=False)
     with pytest.raises(InputError, match="a group of Zarr version 2; expected a group of version 3"):
         write_ome_metadata(tmp_path / "a.ome.zarr", "a", [("0", (1, 1, 1))], SIZE, labels=False, zarr_format=3)
 

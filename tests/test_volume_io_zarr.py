@@ -113,6 +113,15 @@ def test_parts_of_another_type_or_shape_are_refused(tmp_path: Path, array: np.nd
         volume[:2] = array
 
 
+@FORMATS
+def test_a_chunk_that_cannot_be_written_is_an_error(tmp_path: Path, zarr_format: int) -> None:
+    volume = create_zarr(tmp_path / "a.zarr", (4, 5, 6), np.uint8, (2, 2, 2), zarr_format=zarr_format)
+    (tmp_path / "a.zarr" / "0" / ("0" if zarr_format == 2 else "c")).touch()  # where a folder of chunks has to be
+    with pytest.raises(InputError, match=r"a\.zarr::0 cannot be written") as caught:
+        volume[:2] = np.ones((2, 5, 6), np.uint8)
+    assert "tensorstore_spec" not in str(caught.value)
+
+
 def test_fill_value_and_dataset(tmp_path: Path) -> None:
     volume = create_zarr(tmp_path / "a.zarr", (4, 5, 6), np.float32, (2, 2, 2), fill_value=0.5, dataset="maps/all")
     assert (volume[...] == 0.5).all()
@@ -388,12 +397,18 @@ def test_the_helper_answers_reads_writes_and_errors(tmp_path: Path, monkeypatch:
         volume[:1]
     np.testing.assert_array_equal(volume[8:], open_volume(tmp_path / "a.zarr")[8:])
     helper: Any = zarr_array._helper
-    helper.stdin.close()
-    assert helper.wait(30) == 0
+    monkeypatch.setattr(helper, "poll", lambda: None)  # as if it ended while it was at work
+    helper.kill()
+    with pytest.raises(InputError, match="the process that handles Zarr for this one has ended"):
+        volume[:1]
+    monkeypatch.undo()
+    monkeypatch.setattr(zarr_array, "_forked", True)
+    monkeypatch.setattr(zarr_array, "_helper", helper)
+    helper.wait(30)
     np.testing.assert_array_equal(volume[8:9, 3:], example()[8:9, 3:])  # another one is started
     helper = zarr_array._helper
     helper.stdin.close()
-    helper.wait(30)
+    assert helper.wait(30) == 0
 
 
 def test_opening_starts_no_threads(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class _Job(NamedTuple):
     def _pyramid(self, finest: ZarrVolume) -> list[tuple[str, Triple]]:
         levels: list[tuple[str, Triple]] = [("0", (1, 1, 1))]
         finer = finest
-        for level, factors in enumerate(pyramid_factors(finest.shape, finest.voxel_size, finest.chunks), 1):
+        for level, factors in list(enumerate(pyramid_factors(finest.shape, finest.voxel_size, finest.chunks)))[1:]:
             z, y, x = (int(factor // before) for factor, before in zip(factors, levels[-1][1], strict=True))
             shape = [-(-size // step) for size, step in zip(finer.shape, (z, y, x), strict=True)]
             grid, stage = Grid.of(shape, self.run_.grid.block), f"level_{level}"

@@ -85,10 +85,9 @@ def write_ome_metadata(
     Each level has a scale and a translation: voxel 0 of a coarser level lies in the middle of the voxels that it
     stands for.
 
-    The group stands alone, a label image too: napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`, and
-    for labels "convert to labels"), or each level by dask's `from_zarr`; Neuroglancer with a source of
-    `zarr://http://host/x.ome.zarr` (`zarr2:` and `zarr3:` where it should not look), as a layer of the type image or
-    segmentation.
+    The group stands alone, a label image too. napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`), as
+    labels where `image-label` says so; Neuroglancer from a web server, with the source `zarr://http://host/x.ome.zarr`
+    for a layer of the type image or segmentation.
 
     Args:
         path: the group.
@@ -100,13 +99,16 @@ def write_ome_metadata(
         zarr_format: 2 or 3.
 
     Raises:
-        InputError: the first level is not there, or the group cannot be written or is of the other version.
+        InputError: the first level is not there or has other factors than 1, or the group cannot be written or is of
+            the other version.
     """
     array = node_at(Path(path) / levels[0][0])
     if array is None or not array.is_array:
         raise InputError(
             f"{path}: no array {levels[0][0]!r}; expected the levels to be there. Make them by create_zarr."
         )
+    if tuple(levels[0][1]) != (1, 1, 1):
+        raise InputError(f"{path}: factors {levels[0][1]} of the first level; expected (1, 1, 1), not voxel sizes.")
     unit = {"unit": "micrometer"} if voxel_size is not None else {}
     finest = np.asarray((1.0, 1.0, 1.0) if voxel_size is None else voxel_size, dtype=float)
     channel = [1.0] * (len(array.shape) - 3)

@@ -63,15 +63,17 @@ class _Array:
         }
         self._store = tensorstore.open(spec, open=True, context=tensorstore.Context(LIMITS)).result()
         self.shape = tuple(int(size) for size in self._store.shape)
+        layout: Any = self._store.chunk_layout
+        self._depths = layout.read_chunk.shape[0], layout.write_chunk.shape[0]
 
     def read(self, box: Box) -> np.ndarray:
         part = np.empty([one.stop - one.start for one in box], self._store.dtype.numpy_dtype)
-        for inside, layer in _layers(box, self._store.chunk_layout.read_chunk.shape[0]):
+        for inside, layer in _layers(box, self._depths[0]):
             part[inside] = self._store[layer].read().result()
         return part
 
     def write(self, box: Box, array: np.ndarray) -> None:
-        for inside, layer in _layers(box, self._store.chunk_layout.write_chunk.shape[0]):
+        for inside, layer in _layers(box, self._depths[1]):
             self._store[layer].write(array[inside]).result()
 
 
@@ -130,9 +132,12 @@ def _ask(*request: Any) -> Any:
             command = [sys.executable, "-c", START.format(path=sys.path)]
             _helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert _helper.stdin is not None and _helper.stdout is not None
-        pickle.dump(request, _helper.stdin, protocol=5)
-        _helper.stdin.flush()
-        answer = pickle.load(_helper.stdout)
+        try:
+            pickle.dump(request, _helper.stdin, protocol=5)
+            _helper.stdin.flush()
+            answer = pickle.load(_helper.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise OSError("the process that handles Zarr for this one has ended, for want of memory?") from error
     if isinstance(answer, Exception):
         raise answer
     return answer
