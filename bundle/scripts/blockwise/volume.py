@@ -201,3 +201,44 @@ def chunk_side(side: int, most: int = 64) -> int:
     """
     fitting = [chunk for chunk in range(min(side, most), 0, -1) if side % chunk == 0]
     return fitting[0] if fitting[0] >= min(side, 16) else side
+
+
+class BlockwiseDecoder:
+    """What blockwise.yaml calls when the maps are complete: instances and their table beside them.
+
+    Args:
+        decoder: with its thresholds.
+        out: see `label_volume`, as all that follows.
+        block: in voxels (z, y, x).
+        halo: around it.
+        max_halo: up to which it grows.
+        table: by default beside `out`.
+    """
+
+    def __init__(
+        self,
+        decoder: BCDWatershed,
+        out: str,
+        block: Sequence[int] = (128, 256, 256),
+        halo: Sequence[int] = (16, 32, 32),
+        max_halo: Sequence[int] | None = None,
+        table: str | None = None,
+    ) -> None:
+        self.decoder, self.out = decoder, out
+        self.options: dict[str, Any] = {"block": block, "halo": halo, "max_halo": max_halo, "table": table}
+
+    def check(self) -> None:
+        """See that the instances can be written and the decoder works by blocks.
+
+        Raises:
+            InputError: they cannot, or it does not.
+        """
+        checked_target(self.out)
+        options_of(self.decoder)
+        doubled(self.options["halo"], self.options["max_halo"] or [8 * side for side in self.options["halo"]])
+
+    def __call__(self, maps: str | os.PathLike[str], schedule: Schedule) -> Summary:
+        """Decode maps that are complete."""
+        found = label_volume(maps, self.out, self.decoder, schedule=schedule, **self.options)
+        logger.info("%s: %d instances, %.4f %% of the voxels certain", self.out, found.instances, 100 * found.certain)
+        return found
