@@ -393,7 +393,7 @@ def test_bad_files_are_refused_by_name_also_by_way_of_monai(tmp_path: Path, case
 
 def test_datasets_belong_to_hdf5(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.tif", example())
-    with pytest.raises(InputError, match=r"a\.tif: only HDF5 files have datasets; leave out '::main'"):
+    with pytest.raises(InputError, match=r"a\.tif: only HDF5 files and Zarr stores have datasets; leave out '::main'"):
         read_volume(f"{tmp_path / 'a.tif'}::main")
 
 

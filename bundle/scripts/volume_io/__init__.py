@@ -7,23 +7,35 @@ is named `file.h5::dataset`; the dataset may be left out where the file holds on
 
 from typing import TYPE_CHECKING, Any
 
+from scripts.volume_io.chunked import ChunkedVolume, open_volume
 from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
+from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
+from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
+from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
 
 if TYPE_CHECKING:
     from scripts.volume_io.adapter import VolumeReader, VolumeWriter
 
 __all__ = [
     "NAMES_ATTRIBUTE",
+    "ChunkedVolume",
     "VolumeReader",
     "VolumeWriter",
+    "ZarrVolume",
     "check_writable",
+    "create_zarr",
+    "downsample_labels",
     "list_volumes",
+    "open_volume",
+    "open_zarr_for_writing",
+    "pyramid_factors",
     "read_channel_names",
     "read_maps",
     "read_volume",
     "split_dataset",
+    "write_ome_metadata",
     "write_volume",
 ]
 

@@ -12,7 +12,7 @@ from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric
 
-__all__ = ["NAMES_ATTRIBUTE", "channel_names", "read", "write"]
+__all__ = ["NAMES_ATTRIBUTE", "SIZE_ATTRIBUTES", "channel_names", "choose", "read", "voxel_size", "write"]
 
 # as PlantSeg, BigDataProcessor and others write it: (z, y, x) in micrometres
 SIZE_ATTRIBUTES = ("element_size_um", "voxel_size_um", "voxel_size")
@@ -32,28 +32,22 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: no such dataset, none or several to choose from, other axes, no numbers, or a damaged file.
     """
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        chosen = _choose(file, dataset, ndim, path)
-        name = f"{path}::{chosen.name.lstrip('/')}"
-        numeric(chosen.dtype, name)
-        shape = _squeezed(chosen.shape, ndim)
-        if len(shape) != ndim:
-            axes = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
-            raise InputError(f"{name}: {chosen.ndim}D, shape {chosen.shape}; expected {axes}.")
-        voxel_size = _voxel_size(chosen)
-        array = chosen[()].reshape(shape)
-    return Volume(native(array), voxel_size, diagonal_affine(voxel_size), "um" if voxel_size else "unknown")
+        chosen = choose(file, dataset, ndim, path)
+        size = voxel_size(chosen)
+        array = chosen[()].reshape(_squeezed(chosen.shape, ndim))
+    return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
 
 
 def channel_names(path: Path, dataset: str | None = None) -> list[str]:
     """What a dataset (C, Z, Y, X) says its channels are, nothing where it does not; the choice is that of `read`."""
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        return [str(name) for name in _choose(file, dataset, 4, path).attrs.get(NAMES_ATTRIBUTE, ())]
+        return [str(name) for name in _found(file, dataset, 4, path).attrs.get(NAMES_ATTRIBUTE, ())]
 
 
 def write(
     path: Path,
     array: np.ndarray,
-    voxel_size: Sequence[float] | None,
+    size: Sequence[float] | None,
     dataset: str,
     names: Sequence[str] = (),
 ) -> None:
@@ -66,13 +60,37 @@ def write(
             for start in range(0, array.shape[-3], depth):  # whole chunks, so that none is compressed twice
                 part = (*index, slice(start, start + depth))
                 stored[part] = array[part]
-        if voxel_size is not None:
-            stored.attrs["element_size_um"] = np.asarray(voxel_size, dtype=float)
+        if size is not None:
+            stored.attrs["element_size_um"] = np.asarray(size, dtype=float)
         if names:
             stored.attrs[NAMES_ATTRIBUTE] = list(names)
 
 
-def _choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
+def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
+    """Return the dataset that `read` reads.
+
+    Raises:
+        InputError: as `read`, but for damage.
+    """
+    chosen = _found(file, dataset, ndim, path)
+    name = f"{path}::{chosen.name.lstrip('/')}"
+    numeric(chosen.dtype, name)
+    if len(_squeezed(chosen.shape, ndim)) != ndim:
+        axes = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
+        raise InputError(f"{name}: {chosen.ndim}D, shape {chosen.shape}; expected {axes}.")
+    return chosen
+
+
+def voxel_size(dataset: h5py.Dataset) -> tuple[float, float, float] | None:
+    """Read the voxel size from the dataset's attributes, or else from those of its group or of the file."""
+    for node in (dataset, dataset.parent, dataset.file):
+        for name in SIZE_ATTRIBUTES:
+            if name in node.attrs:
+                return as_voxel_size(node.attrs[name])
+    return None
+
+
+def _found(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
     listing = ", ".join(f"{name} {node.shape} {node.dtype}" for name, node in found.items()) or "none"
@@ -92,12 +110,3 @@ def _squeezed(shape: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     while len(sizes) > ndim and 1 in sizes:
         sizes.remove(1)
     return tuple(sizes)
-
-
-def _voxel_size(dataset: h5py.Dataset) -> tuple[float, float, float] | None:
-    """Read the voxel size from the dataset's attributes, or else from those of its group or of the file."""
-    for node in (dataset, dataset.parent, dataset.file):
-        for name in SIZE_ATTRIBUTES:
-            if name in node.attrs:
-                return as_voxel_size(node.attrs[name])
-    return None

@@ -12,7 +12,7 @@ from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, fitting_integer, native, numeric, spacing_of
 
-__all__ = ["read", "write"]
+__all__ = ["placed", "read", "volume_shape", "write"]
 
 UNITS = {"micron": "um", "mm": "mm", "meter": "m", "unknown": "unknown"}
 # NIfTI-1 keeps sizes in 16 bits
@@ -33,12 +33,11 @@ def read(path: Path) -> Volume:
     """
     with decoding(path, "NIfTI"):
         image: Any = nibabel.load(path, mmap=False)
-        shape = _volume_shape(image.shape, path)
+        shape = volume_shape(image.shape, path)
         numeric(image.get_data_dtype(), path)
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None).reshape(shape, order="F").T
-        unit = UNITS[image.header.get_xyzt_units()[0]]
-    affine = image.affine[:, REVERSED]
+        affine, unit = placed(image)
     return Volume(native(array), spacing_of(affine, unit), affine, unit)
 
 
@@ -71,8 +70,17 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Pa
     nibabel.save(image, path)
 
 
-def _volume_shape(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    """Return the shape (X, Y, Z) without trailing axes of length 1."""
+def placed(image: Any) -> tuple[np.ndarray, str]:
+    """Return the affine, for indices (z, y, x), and its unit."""
+    return image.affine[:, REVERSED], UNITS[image.header.get_xyzt_units()[0]]
+
+
+def volume_shape(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
+    """Return the shape (X, Y, Z) without trailing axes of length 1.
+
+    Raises:
+        InputError: it is no volume.
+    """
     sizes = shape
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes = sizes[:-1]

@@ -17,6 +17,7 @@ __all__ = [
     "decoding",
     "existing",
     "format_of",
+    "is_zarr",
     "list_volumes",
     "replacing",
     "split_dataset",
@@ -26,6 +27,7 @@ SUFFIXES = {
     "tiff": (".tif", ".tiff", ".btf"),
     "hdf5": (".h5", ".hdf5", ".hdf"),
     "nifti": (".nii", ".nii.gz"),
+    "zarr": (".zarr",),  # .ome.zarr among them
 }
 
 
@@ -43,7 +45,7 @@ def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 
 def format_of(path: Path) -> str:
-    """Return "tiff", "hdf5" or "nifti", by the extension.
+    """Return "tiff", "hdf5", "nifti" or "zarr", by the extension; what lies in a Zarr store is Zarr.
 
     Raises:
         InputError: the extension is none of `SUFFIXES`.
@@ -51,8 +53,15 @@ def format_of(path: Path) -> str:
     for name, suffixes in SUFFIXES.items():
         if path.name.lower().endswith(suffixes):
             return name
+    if is_zarr(path):
+        return "zarr"
     known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
     raise InputError(f"{path}: extension {path.suffix or '(none)'!r}; expected that of a volume: {known}.")
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a path names a Zarr store or a folder in one, by the extension."""
+    return any(name.lower().endswith(SUFFIXES["zarr"]) for name in path.parts)
 
 
 def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -62,13 +71,15 @@ def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
         InputError: no such file, or it is a folder.
     """
     path, dataset = split_dataset(spec)
+    if path.is_dir() and is_zarr(path):
+        return path, dataset
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it, or a pattern such as {path / '*.tif'}.")
     if not path.is_file():
         found = _neighbours(path.parent)
         raise InputError(f"{path}: no such file ({found}). Relative names are looked up in {Path.cwd()}.")
     if dataset is not None and format_of(path) != "hdf5":
-        raise InputError(f"{path}: only HDF5 files have datasets; leave out '::{dataset}'.")
+        raise InputError(f"{path}: only HDF5 files and Zarr stores have datasets; leave out '::{dataset}'.")
     return path, dataset
 
 

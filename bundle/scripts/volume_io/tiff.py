@@ -26,7 +26,7 @@ from scripts.volume_io.volume import (
     numeric,
 )
 
-__all__ = ["read", "write"]
+__all__ = ["complaints", "read", "refuse_partial", "volume_axes", "voxel_size", "write"]
 
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 # classic TIFF has 32-bit offsets; the directories of the planes need some of that room
@@ -42,19 +42,17 @@ def read(path: Path) -> Volume:
         InputError: 2D, colour, more or other axes than a volume has, several images in one file, or a file that is cut
             short.
     """
-    with _complaints() as complaints, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+    with complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
         series = file.series
-        _refuse_partial(complaints, path)
-        _refuse_several(series, path)
-        shape = _volume_shape(series[0].axes, series[0].shape, path)
-        numeric(series[0].dtype, path)
+        refuse_partial(told, path)
+        shape = [series[0].shape[axis] for axis in volume_axes(file, path)]
         array = series[0].asarray().reshape(shape)
-        _refuse_partial(complaints, path)
-        voxel_size = _ome_size(file.ome_metadata) if file.ome_metadata else _imagej_size(file)
-    return Volume(native(array), voxel_size, diagonal_affine(voxel_size), "um" if voxel_size else "unknown")
+        refuse_partial(told, path)
+        size = voxel_size(file)
+    return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
 
 
-def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, name: Path) -> None:
+def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Path) -> None:
     """Write (Z, Y, X) plane by plane, zlib-compressed. Memory: a few planes beside the array.
 
     ImageJ's description is used where it can say the type (uint8, uint16, float32) and the file stays below 4 GB, OME's
@@ -64,7 +62,7 @@ def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, nam
     Args:
         path: where to write.
         array: (Z, Y, X).
-        voxel_size: (z, y, x) in micrometres.
+        size: (z, y, x) of a voxel in micrometres.
         name: the file's final name, for its ending and for messages.
 
     Raises:
@@ -86,12 +84,30 @@ def write(path: Path, array: np.ndarray, voxel_size: Sequence[float] | None, nam
         bigtiff=is_ome and array.size * dtype.itemsize > CLASSIC_BYTES,
         photometric="minisblack",
         compression="zlib",
-        **(_ome_tags(voxel_size) if is_ome else _imagej_tags(voxel_size)),
+        **(_ome_tags(size) if is_ome else _imagej_tags(size)),
     )
 
 
+def voxel_size(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
+    """Read the voxel size (z, y, x) in micrometres of an open file."""
+    return _ome_size(file.ome_metadata) if file.ome_metadata else _imagej_size(file)
+
+
+def volume_axes(file: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
+    """Return which axes of an open file's only image are Z, Y, X; the others have length 1.
+
+    Raises:
+        InputError: as `read`, but for damage.
+    """
+    _refuse_several(file.series, path)
+    (series,) = file.series
+    axes = _volume_axes(series.axes, series.shape, path)
+    numeric(series.dtype, path)
+    return axes
+
+
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
+def complaints() -> Iterator[list[str]]:
     """Collect what tifffile logs in this thread: a file cut short gives the planes that are left, and a log entry."""
     messages: list[str] = []
     thread = threading.get_ident()
@@ -111,9 +127,10 @@ def _complaints() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-def _refuse_partial(complaints: list[str], path: Path) -> None:
-    if complaints:
-        raise InputError(f"{path} is damaged or cut short: {complaints[0]}. Copy it anew.")
+def refuse_partial(told: list[str], path: Path) -> None:
+    """Raise an InputError if `complaints` has collected any."""
+    if told:
+        raise InputError(f"{path} is damaged or cut short: {told[0]}. Copy it anew.")
 
 
 def _refuse_several(series: Sequence[tifffile.TiffPageSeries], path: Path) -> None:
@@ -122,14 +139,14 @@ def _refuse_several(series: Sequence[tifffile.TiffPageSeries], path: Path) -> No
         raise InputError(f"{path}: {len(series)} images ({shapes}); expected one volume. Save that one by itself.")
 
 
-def _volume_shape(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...]:
-    """Return the shape without the axes of length 1, if what is left is Z (or unnamed planes: I, Q), Y, X.
+def _volume_axes(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...]:
+    """Return the axes but those of length 1, if what is left is Z (or unnamed planes: I, Q), Y, X.
 
     Many a stack is marked as channels or times by the program that wrote it (tifffile's default for ImageJ and OME), so
     these are taken for Z, with a warning, where there are more than `FEW`.
     """
-    kept = [(axis, size) for axis, size in zip(axes, shape, strict=True) if size > 1 or axis in "YX"]
-    names, sizes = "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
+    kept = tuple(i for i, size in enumerate(shape) if size > 1 or axes[i] in "YX")
+    names, sizes = "".join(axes[i] for i in kept), tuple(shape[i] for i in kept)
     found = f"{path}: axes {names} of shape {sizes}"
     if "S" in names:
         raise InputError(f"{found}, a colour (RGB) image; expected one grey value per voxel. Save one channel of it.")
@@ -141,7 +158,7 @@ def _volume_shape(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...
         )
     elif names not in ("ZYX", "IYX", "QYX"):
         raise InputError(f"{found}; expected ZYX. Save one channel, one time point, its planes as slices (Z).")
-    return sizes
+    return kept
 
 
 def _imagej_size(file: tifffile.TiffFile) -> tuple[float, float, float] | None:

@@ -82,8 +82,14 @@ def native(array: np.ndarray) -> np.ndarray:
     """Return the array in native byte order, bool as uint8 and half precision as float32; copied only if need be."""
     if array.dtype == bool:
         return array.view(np.uint8)
-    dtype = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype.newbyteorder("=")
-    return array.astype(dtype, copy=False)
+    return array.astype(native_dtype(array.dtype), copy=False)
+
+
+def native_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type that `native` gives arrays of this type."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
 
 
 def numeric(dtype: np.dtype, name: object) -> None:

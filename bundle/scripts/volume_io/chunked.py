@@ -1,0 +1,220 @@
+"""Volumes read part by part: what the formats have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import decoding, existing, format_of
+from scripts.volume_io.volume import native, native_dtype, numeric
+
+__all__ = ["ChunkedVolume", "Layout", "open_volume"]
+
+Box = tuple[slice | EllipsisType, ...]
+VoxelSize = tuple[float, float, float]
+
+
+class Layout(NamedTuple):
+    """What a file says of an array before any voxel is read.
+
+    Attributes:
+        name: path as given, with the dataset, for messages.
+        shape: as stored, all axes.
+        dtype: as stored.
+        chunks: as stored; the part that is decoded at once.
+        axes: which stored axes are (Z, Y, X) or (C, Z, Y, X); the others have length 1.
+        voxel_size: (z, y, x) in micrometres, None where the file does not say.
+        channel_names: nothing where the file does not say.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...]
+    axes: tuple[int, ...]
+    voxel_size: VoxelSize | None = None
+    channel_names: Sequence[str] = ()
+
+
+class ChunkedVolume:
+    """A volume of which parts are read, for volumes larger than memory: `volume[10:20, :, 5:9]`.
+
+    It can be pickled and goes over to forked processes: it holds the name of the file, and each process opens it when
+    it first reads. Threads of one process take turns. Memory: the part that is asked for, and what is decoded at once:
+    a chunk (TIFF that is not stored plainly: a plane); nothing is kept between two reads.
+
+    Attributes:
+        name: path as given, for messages.
+        shape: (Z, Y, X), or (C, Z, Y, X) when opened with `ndim=4`.
+        dtype: of the arrays that it gives: native byte order, bool as uint8, float16 as float32.
+        chunks: in which the file is divided, as long as `shape`; one plane where it is not divided.
+        voxel_size: (z, y, x) in micrometres, None where the file does not say.
+        channel_names: what the channels are, [] where the file does not say.
+    """
+
+    kind = "a volume"
+    _handle: Any
+    _process: int
+    _lock: threading.Lock
+
+    def __init__(self, layout: Layout) -> None:
+        numeric(layout.dtype, layout.name)
+        self.name = layout.name
+        self.shape = tuple(layout.shape[axis] for axis in layout.axes)
+        self.dtype = native_dtype(layout.dtype)
+        self.chunks = tuple(layout.chunks[axis] for axis in layout.axes)
+        self.voxel_size = layout.voxel_size
+        self.channel_names = [str(name) for name in layout.channel_names]
+        self._layout = layout
+        self._forget()
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        """Read a part; slices are those of numpy with a step of 1, and what is left out is taken whole.
+
+        Raises:
+            InputError: a chunk cannot be decoded, or the file has another shape than when this was made.
+        """
+        slices = self._resolved(box)
+        shape = tuple(part.stop - part.start for part in slices)
+        if 0 in shape:
+            return np.empty(shape, self.dtype)
+        with self._lock_of_process(), decoding(Path(self.name), self.kind):
+            part = self._read(self._source(), self._stored(slices))
+        return native(part.reshape(shape))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, shape={self.shape}, dtype={self.dtype}, chunks={self.chunks})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_handle", "_process", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def close(self) -> None:
+        """Close the file; the next read opens it again."""
+        with self._lock_of_process():
+            if self._handle is not None:
+                self._shut(self._handle)
+            self._handle = None
+
+    def _open(self) -> Any:
+        """Open the file and return what `_read` reads from; it is to have a `shape`, that of the file."""
+        raise NotImplementedError
+
+    def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
+        """Read a part, given as a box of the stored axes."""
+        return np.asarray(source[box])
+
+    def _shut(self, source: Any) -> None:
+        """Close what `_open` returned."""
+
+    def _source(self) -> Any:
+        if self._handle is None:
+            source = self._open()
+            if tuple(source.shape) != self._layout.shape:
+                found = f"shape {tuple(source.shape)}, which was {self._layout.shape} when it was opened first"
+                raise InputError(f"{self.name}: {found}. It was changed meanwhile; start again.")
+            self._handle = source
+        return self._handle
+
+    def _resolved(self, box: Any) -> tuple[slice, ...]:
+        given = box if isinstance(box, tuple) else (box,)
+        if Ellipsis in given:
+            at = given.index(Ellipsis)
+            given = (*given[:at], *[slice(None)] * (len(self.shape) - len(given) + 1), *given[at + 1 :])
+        if len(given) > len(self.shape) or not all(isinstance(s, slice) and s.step in (None, 1) for s in given):
+            expected = f"at most {len(self.shape)} slices with a step of 1"
+            raise InputError(f"{self.name}: {box!r} is no part of a volume of shape {self.shape}; expected {expected}.")
+        given = (*given, *[slice(None)] * (len(self.shape) - len(given)))
+        ends = [part.indices(size) for part, size in zip(given, self.shape, strict=True)]
+        return tuple(slice(start, max(start, stop)) for start, stop, _ in ends)
+
+    def _stored(self, slices: tuple[slice, ...]) -> tuple[slice, ...]:
+        """Return the box of the stored axes, those of length 1 that were dropped among them."""
+        stored = [slice(0, 1)] * len(self._layout.shape)
+        for axis, part in zip(self._layout.axes, slices, strict=True):
+            stored[axis] = part
+        return tuple(stored)
+
+    def _lock_of_process(self) -> threading.Lock:
+        if self._process != os.getpid():  # forked: the parent's file has a position that both would move
+            if self._handle is not None:
+                self._shut(self._handle)
+            self._forget()
+        return self._lock
+
+    def _forget(self) -> None:
+        self._handle = None
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+
+def open_volume(
+    path: str | os.PathLike[str],
+    dataset: str | None = None,
+    ndim: int = 3,
+    voxel_size: Sequence[float] | None = None,
+) -> ChunkedVolume:
+    """Open a volume of any format to read parts of it; only what describes it is read.
+
+    TIFF that is stored plainly, and .nii, are mapped into memory; of other TIFF the planes asked for are decoded, of
+    HDF5 and Zarr the chunks. .nii.gz has no parts: it is read whole at the first read, with a warning.
+
+    Args:
+        path: as for `read_volume`: a TIFF stack, an OME-TIFF, HDF5 (`file.h5::dataset`), NIfTI, Zarr version 2 or 3
+            (`store.zarr`, `store.zarr::dataset`) or OME-Zarr (`image.ome.zarr`, `image.ome.zarr::0` for a level,
+            `image.ome.zarr::labels/instances`).
+        dataset: for HDF5 and Zarr, the dataset to read where `path` names none.
+        ndim: 3 for (Z, Y, X), 4 for (C, Z, Y, X); other axes are dropped if their length is 1.
+        voxel_size: (z, y, x) in micrometres: of the levels of an OME-Zarr image the one nearest to it is opened (the
+            sum over the axes of |log(size / wanted)|), which the log says; without it level 0. Other formats have one
+            level.
+
+    Raises:
+        InputError: as `read_volume`.
+    """
+    file, named = existing(path)
+    # imported here, since these modules build on this one
+    from scripts.volume_io import hdf5_parts, nifti_parts, tiff_parts, zarr_store
+
+    name, dataset = os.fspath(path), named or dataset
+    match format_of(file):
+        case "zarr":
+            return zarr_store.open_parts(file, name, dataset, ndim, voxel_size)
+        case "hdf5":
+            return hdf5_parts.open_parts(file, dataset, ndim)
+        case kind if ndim != 3:
+            raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only, not from {kind}.")
+        case "tiff":
+            return tiff_parts.open_parts(file)
+        case _:
+            return nifti_parts.open_parts(file)
+
+
+def plane_chunks(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the chunks of an array that is not divided: one plane."""
+    return (*[1] * (len(shape) - 2), *shape[-2:])
+
+
+def kept_axes(shape: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """Return which axes are left when those of length 1 are dropped, the first ones first, until `ndim` are left."""
+    axes = list(range(len(shape)))
+    for axis in range(len(shape)):
+        if len(axes) > ndim and shape[axis] == 1:
+            axes.remove(axis)
+    return tuple(axes)
+
+
+def nbytes(shape: Sequence[int], dtype: np.dtype) -> int:
+    """Return the bytes of an array."""
+    return prod(shape) * dtype.itemsize

@@ -1,0 +1,163 @@
+"""OME-Zarr metadata: 0.4 in Zarr version 2, 0.5 in version 3; older ones are read where they say enough.
+
+The specification: https://ngff.openmicroscopy.org/0.4/ and https://ngff.openmicroscopy.org/0.5/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.volume import MICROMETRES, as_voxel_size, length_unit
+from scripts.volume_io.zarr_node import Node, write_attributes
+
+__all__ = ["Level", "Multiscale", "multiscale_of", "write_ome_metadata"]
+
+VoxelSize = tuple[float, float, float]
+VERSIONS = {2: "0.4", 3: "0.5"}
+# axes of versions before 0.3
+OLD_AXES = "tczyx"
+
+
+class Level(NamedTuple):
+    """One resolution: the path of its array below the group, and its voxel size (z, y, x) in micrometres, if known."""
+
+    path: str
+    voxel_size: VoxelSize | None
+
+
+class Multiscale(NamedTuple):
+    """An image in several resolutions.
+
+    Attributes:
+        axes: one letter for each stored axis, "tczyx" or some of these.
+        levels: the finest first.
+        channel_names: nothing where the group does not say.
+    """
+
+    axes: str
+    levels: list[Level]
+    channel_names: list[str]
+
+
+def multiscale_of(node: Node) -> Multiscale | None:
+    """Return what a group says of itself, None where it is no multiscale image.
+
+    Raises:
+        InputError: the metadata are not those of OME-Zarr.
+    """
+    ome = node.attributes.get("ome", node.attributes)
+    if node.is_array or not isinstance(ome, Mapping) or not ome.get("multiscales"):
+        return None
+    try:
+        image = ome["multiscales"][0]
+        given = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in image.get("axes", OLD_AXES)]
+        axes = "".join(str(axis["name"])[:1].lower() for axis in given)
+        units = [axis.get("unit") for axis, name in zip(given, axes, strict=True) if name in "zyx"]
+        levels = [(str(level["path"]), _scale(level, image, axes)) for level in image["datasets"]]
+        sizes = _micrometres([scale for _, scale in levels], units)
+        channels = ome.get("omero", {}).get("channels", ())
+        names = [str(channel["label"]) for channel in channels if "label" in channel]
+        return Multiscale(axes, [Level(path, size) for (path, _), size in zip(levels, sizes, strict=True)], names)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        expected = "those of OME-Zarr 0.4 or 0.5 (axes, datasets with paths and scales)"
+        raise InputError(f"{node.path}: metadata 'multiscales' is damaged ({error!r}); expected {expected}.") from error
+
+
+def write_ome_metadata(
+    path: str | os.PathLike[str],
+    name: str,
+    levels: Sequence[tuple[str, VoxelSize]],
+    voxel_size: Sequence[float] | None,
+    *,
+    labels: bool,
+    channel_names: Sequence[str] = (),
+    zarr_format: int = 2,
+) -> None:
+    """Make a group whose arrays are written a multiscale image, or a label image, of OME-Zarr.
+
+    Version 0.4 in Zarr version 2 and 0.5 in version 3; what the group has else stays, and the file is replaced at once.
+    Each level has a scale and a translation: voxel 0 of a coarser level lies in the middle of the voxels that it
+    stands for.
+
+    The group stands alone, a label image too: napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`, and
+    for labels "convert to labels"), or each level by dask's `from_zarr`; Neuroglancer with a source of
+    `zarr://http://host/x.ome.zarr` (`zarr2:` and `zarr3:` where it should not look), as a layer of the type image or
+    segmentation.
+
+    Args:
+        path: the group.
+        name: of the image.
+        levels: path of each array below the group, the finest first, and its cumulative factors (z, y, x).
+        voxel_size: (z, y, x) of the finest level in micrometres; None writes a scale of 1 and no unit.
+        labels: whether these are labels: adds `image-label`.
+        channel_names: what the channels are, for arrays of (C, Z, Y, X).
+        zarr_format: 2 or 3.
+
+    Raises:
+        InputError: the group cannot be written, or is of the other version.
+    """
+    has_unit = voxel_size is not None
+    unit = {"unit": "micrometer"} if has_unit else {}
+    finest = np.asarray(voxel_size if has_unit else (1.0, 1.0, 1.0), dtype=float)
+    channel = [1.0] if channel_names else []
+    axes = [{"name": "c", "type": "channel"}] if channel_names else []
+    image: dict[str, Any] = {
+        "name": name,
+        "axes": axes + [{"name": axis, "type": "space", **unit} for axis in "zyx"],
+        "datasets": [
+            {"path": level, "coordinateTransformations": _transformations(finest, factors, channel)}
+            for level, factors in levels
+        ],
+    }
+    if labels:
+        image |= {"type": "mode", "metadata": {"description": "most frequent label of each block"}}
+    version, content = VERSIONS[zarr_format], {"multiscales": [image]}
+    if labels:
+        content["image-label"] = {"version": version} if zarr_format == 2 else {}  # type: ignore[assignment]
+    if channel_names:
+        content["omero"] = {"channels": [{"label": str(n), "color": "FFFFFF"} for n in channel_names]}  # type: ignore[assignment]
+    if zarr_format == 2:
+        image["version"] = version
+        write_attributes(Path(path), 2, content)
+    else:
+        write_attributes(Path(path), 3, {"ome": {"version": version, **content}})
+
+
+def _transformations(finest: np.ndarray, factors: Sequence[float], channel: list[float]) -> list[dict[str, Any]]:
+    scale = finest * np.asarray(factors, dtype=float)
+    shift = (scale - finest) / 2
+    return [
+        {"type": "scale", "scale": channel + scale.tolist()},
+        {"type": "translation", "translation": [0.0 * one for one in channel] + shift.tolist()},
+    ]
+
+
+def _scale(level: Mapping[str, Any], image: Mapping[str, Any], axes: str) -> np.ndarray | None:
+    """Multiply the scales of a level and of the whole image; (z, y, x), None where there is none."""
+    product: np.ndarray | None = None
+    for owner in (level, image):
+        for step in owner.get("coordinateTransformations", ()):
+            if step["type"] == "scale" and "scale" in step:
+                factors = np.asarray(step["scale"], dtype=float)
+                product = factors if product is None else product * factors
+    if product is None or len(product) != len(axes):
+        return None
+    return np.array([product[i] for i, axis in enumerate(axes) if axis in "zyx"])
+
+
+def _micrometres(scales: Sequence[np.ndarray | None], units: Sequence[str | None]) -> list[VoxelSize | None]:
+    """Give scales in micrometres; without a unit those of which the finest is 1, 1, 1 are no lengths."""
+    if not any(units) and scales and scales[0] is not None and np.allclose(scales[0], 1):
+        return [None] * len(scales)
+    known = [length_unit(unit) if unit else "unknown" for unit in units]
+    if None in known:
+        return [None] * len(scales)
+    return [
+        None if scale is None else as_voxel_size(scale * [MICROMETRES[str(unit)] for unit in known]) for scale in scales
+    ]

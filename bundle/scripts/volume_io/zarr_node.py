@@ -1,0 +1,163 @@
+"""Groups and arrays of Zarr stores, as their metadata says: version 2 (.zarray, .zgroup, .zattrs) and 3 (zarr.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import decoding, replacing
+
+__all__ = ["Node", "arrays_below", "make_group", "node_at", "write_array", "write_attributes"]
+
+# Blosc with Zstandard and byte shuffle: read by zarr, napari and Neuroglancer in both versions, and small for labels.
+BLOSC = {"cname": "zstd", "clevel": 3, "blocksize": 0}
+
+
+class Node(NamedTuple):
+    """An array or a group.
+
+    Attributes:
+        path: its folder.
+        zarr_format: 2 or 3.
+        is_array: whether it is an array.
+        attributes: what users and conventions add.
+        metadata: the array's own; of a group nothing.
+    """
+
+    path: Path
+    zarr_format: int
+    is_array: bool
+    attributes: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an array, all axes."""
+        return tuple(int(size) for size in self.metadata["shape"])
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What of an array is decoded at once: a chunk, or the inner chunk of a shard."""
+        if self.zarr_format == 2:
+            return tuple(int(size) for size in self.metadata["chunks"])
+        for codec in self.metadata.get("codecs", ()):
+            if isinstance(codec, Mapping) and codec.get("name") == "sharding_indexed":
+                return tuple(int(size) for size in codec["configuration"]["chunk_shape"])
+        return tuple(int(size) for size in self.metadata["chunk_grid"]["configuration"]["chunk_shape"])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of an array.
+
+        Raises:
+            InputError: a type that is no number.
+        """
+        stored = self.metadata["dtype" if self.zarr_format == 2 else "data_type"]
+        try:
+            return np.dtype(stored)
+        except TypeError as error:
+            raise InputError(f"{self.path}: values of type {stored}; expected integers or floats.") from error
+
+
+def node_at(path: Path) -> Node | None:
+    """Read the metadata of an array or group, None where the folder has none.
+
+    Raises:
+        InputError: metadata that cannot be read.
+    """
+    with decoding(path, "Zarr"):
+        if (path / "zarr.json").is_file():
+            found = _json(path / "zarr.json")
+            is_array = found["node_type"] == "array"
+            return Node(path, 3, is_array, found.get("attributes") or {}, found if is_array else {})
+        if not any((path / name).is_file() for name in (".zarray", ".zgroup", ".zattrs")):
+            return None
+        attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+        metadata = _json(path / ".zarray") if (path / ".zarray").is_file() else None
+        return Node(path, 2, metadata is not None, attributes, metadata or {})
+
+
+def arrays_below(node: Node) -> Iterator[Node]:
+    """Give the arrays of a group and of the groups in it, sorted by name; no folder of chunks is looked into."""
+    if node.is_array:
+        yield node
+        return
+    for folder in sorted(entry for entry in node.path.iterdir() if entry.is_dir()):
+        if (below := node_at(folder)) is not None:
+            yield from arrays_below(below)
+
+
+def make_group(path: Path, zarr_format: int) -> None:
+    """Make a folder a group, if there is none yet.
+
+    Raises:
+        InputError: it is an array, of the other version, or cannot be written.
+    """
+    node = node_at(path)
+    if node is not None and (node.is_array or node.zarr_format != zarr_format):
+        found = f"{'an array' if node.is_array else 'a group'} of Zarr version {node.zarr_format}"
+        raise InputError(f"{path} is {found}; expected a group of version {zarr_format}. Choose another name.")
+    if zarr_format == 3 and node is None:
+        _write(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
+    elif zarr_format == 2 and not (path / ".zgroup").is_file():
+        _write(path / ".zgroup", {"zarr_format": 2})
+
+
+def write_array(
+    path: Path,
+    zarr_format: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    fill_value: float,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the metadata of an array that has no chunk yet; what is not written later is `fill_value`."""
+    shuffle = dtype.itemsize > 1
+    fill = float(fill_value) if dtype.kind == "f" else int(fill_value)
+    if zarr_format == 2:
+        metadata: dict[str, Any] = {"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": dtype.str}
+        metadata |= {"compressor": {"id": "blosc", **BLOSC, "shuffle": int(shuffle)}, "filters": None}
+        metadata |= {"fill_value": fill, "order": "C", "dimension_separator": "/"}
+        if attributes:
+            _write(path / ".zattrs", attributes)
+        _write(path / ".zarray", metadata)
+        return
+    blosc = {**BLOSC, "shuffle": "shuffle" if shuffle else "noshuffle", "typesize": dtype.itemsize}
+    metadata = {"zarr_format": 3, "node_type": "array", "shape": shape, "data_type": dtype.name}
+    metadata |= {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}}}
+    metadata |= {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}, "fill_value": fill}
+    metadata["codecs"] = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "blosc", "configuration": blosc},
+    ]
+    names = ["c", "z", "y", "x"][-len(shape) :]
+    _write(path / "zarr.json", {**metadata, "attributes": dict(attributes), "dimension_names": names})
+
+
+def write_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Set attributes of a group, which is made if need be; others that it has stay."""
+    make_group(path, zarr_format)
+    node = node_at(path)
+    merged = {**(node.attributes if node else {}), **attributes}
+    if zarr_format == 2:
+        _write(path / ".zattrs", merged)
+    else:
+        _write(path / "zarr.json", {**_json(path / "zarr.json"), "attributes": merged})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found {type(found).__name__}; expected an object with the metadata of Zarr.")
+    return found
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
