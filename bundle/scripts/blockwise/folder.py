@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io import replacing
+from scripts.volume_io.paths import replacing
 
 __all__ = ["WorkFolder"]
 
