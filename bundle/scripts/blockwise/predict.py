@@ -114,7 +114,7 @@ class PredictWork:
         z, y, x = source
         check_finite(voxels, (z, y, x), self.volume.name)
         for planes, unit in part.planes(voxels, box):
-            maps[:, planes] = (unit * 255).to(torch.uint8).cpu().numpy()
+            maps[:, planes] = unit.mul_(255).to(torch.uint8).cpu().numpy()
         return maps
 
     def _empty(self, source: Sequence[slice]) -> bool:

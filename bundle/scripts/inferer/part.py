@@ -25,9 +25,9 @@ class PartInferer:
     The windows are those of the whole volume. Each one that reaches into a part is computed for it, and they are added
     in the order of the whole, so that a voxel's value does not depend on how the volume is divided.
 
-    Memory: 4 (M + 1) bytes for each voxel of the part in as many planes as a window has (blended maps and the sum of
-    weights), 4 (M + 2) with the image; the image of `source` as it is given, twice where the part touches the border of
-    the volume; besides, a few windows.
+    Memory: in as many planes of the part as a window has, 4 (M + 1) bytes for each voxel (blended maps and the sum of
+    weights), 4 (M + 2) with the image, and about half as much again for those that are given; the image of `source` as
+    it is given, twice where the part touches the border of the volume; besides, a few windows.
 
     Args:
         inferer: window, overlap, weights, padding, flips and the rest.
@@ -76,7 +76,6 @@ class PartInferer:
         blend = _Blend(part, self._weights)
         layers = windows.starts[0]
         for z, after in zip(layers, [*layers[1:], part[0].stop], strict=True):
-            blend.extend(z)
             places = [(z, *place) for place in itertools.product(*windows.starts[1:])]
             for first in range(0, len(places), self._batch):
                 self._add(blend, places[first : first + self._batch], cut)
@@ -113,30 +112,22 @@ class PartInferer:
 
 
 class _Blend:
-    """Weighted sums over the planes of a part that windows still reach, (M, z, y, x) and (z, y, x)."""
+    """Weighted sums over the planes of a part that windows still reach, (M, z, y, x), and of the weights, (z, y, x)."""
 
     def __init__(self, part: Box, weights: torch.Tensor) -> None:
         self.part, self.weights = part, weights
         self.first = part[0].start  # plane of the padded volume that the sums begin with
-        rows, columns = (side.stop - side.start for side in part[1:])
-        self.weight = weights.new_zeros(0, rows, columns)
+        depth, *sides = (side.stop - side.start for side in part)
+        self.weight = weights.new_zeros(min(depth, weights.shape[0]), *sides)
         self.total: torch.Tensor | None = None
-
-    def extend(self, z: int) -> None:
-        """Make room for windows that start in plane `z`."""
-        stop = min(z + self.weights.shape[0], self.part[0].stop)
-        more = max(0, stop - self.first - len(self.weight))
-        self.weight = torch.cat([self.weight, self.weight.new_zeros(more, *self.weight.shape[1:])])
-        if self.total is not None:
-            self.total = torch.cat([self.total, self._zeros(len(self.total), more)], dim=1)
 
     def add(self, maps: torch.Tensor, place: Sequence[int]) -> None:
         """Add what a window (M, z, y, x) that starts at a place says, where it lies in the part."""
         if self.total is None:
-            self.total = self._zeros(len(maps), len(self.weight))
+            self.total = self.weight.new_zeros(len(maps), *self.weight.shape)
         starts = (self.first, *(side.start for side in self.part[1:]))
         axes = list(zip(place, self.weights.shape, self.part, starts, strict=True))
-        spans = [(max(at, side.start, start), min(at + n, side.stop)) for at, n, side, start in axes]
+        spans = [(max(at, start), min(at + n, side.stop)) for at, n, side, start in axes]
         here = tuple(slice(a - start, b - start) for (a, b), (*_, start) in zip(spans, axes, strict=True))
         there = tuple(slice(a - at, b - at) for (a, b), (at, *_) in zip(spans, axes, strict=True))
         weights = self.weights[there]
@@ -146,14 +137,20 @@ class _Blend:
 
     def finished(self, z: int) -> tuple[slice, torch.Tensor] | None:
         """Give the planes before `z`, which no window reaches any more."""
-        count = min(z - self.first, len(self.weight))
+        count = z - self.first
         if count <= 0 or self.total is None:
             return None
-        maps = (self.total[:, :count] / self.weight[:count]).clamp_(0, 1)
+        maps = (self.total[:, :count] / self.weight[:count]).clamp_(0, 1)  # can leave [0, 1] by a rounding error
+        for sums in (*self.total, self.weight):
+            _move_up(sums, count)
         begin = self.first - self.part[0].start
         self.first += count
-        self.total, self.weight = self.total[:, count:], self.weight[count:]
         return slice(begin, begin + count), maps
 
-    def _zeros(self, channels: int, planes: int) -> torch.Tensor:
-        return self.weight.new_zeros(channels, planes, *self.weight.shape[1:])
+
+def _move_up(planes: torch.Tensor, count: int) -> None:
+    """Move all but the first `count` planes to the front, one by one, and set the others to 0."""
+    kept = len(planes) - count
+    for plane in range(kept):
+        planes[plane] = planes[plane + count]
+    planes[kept:] = 0
