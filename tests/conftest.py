@@ -75,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 32 x 64 x 64 voxels: two pairs of X and one of Y as TIFF; Y also as HDF5 and NIfTI."""
+    """A folder of 32 x 64 x 64 voxels: two pairs of X and one of Y as TIFF; Y also as HDF5, NIfTI and OME-Zarr."""
     folder = tmp_path_factory.mktemp("volumes")
     for name, seed in (("X_0", 0), ("X_1", 1), ("Y", 2)):
         rng = np.random.default_rng(seed)
@@ -86,6 +86,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_volume(folder / f"label{name}.tif", label, VOXEL_SIZE)
     write_volume(folder / "volumeY.h5::grey/raw", image, VOXEL_SIZE)
     write_volume(folder / "stackY.nii.gz", image.astype(np.float32), VOXEL_SIZE)
+    write_volume(folder / "storeY.ome.zarr", image, VOXEL_SIZE)
     return folder
 
 

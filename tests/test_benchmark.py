@@ -206,3 +206,16 @@ def test_a_shape_is_for_one_workload_that_has_one() -> None:
         refused = run("--shape", "8,8,8", *arguments)
         assert refused.returncode == 2
         assert reason in refused.stderr
+
+
+@pytest.mark.parametrize("flags", [["--workers", "2", "--block", "16,64,64"], ["--whole"]])
+def test_scaling_makes_its_maps_once_and_measures(tmp_path: Path, flags: list[str]) -> None:
+    command = [sys.executable, str(TOOLS / "scaling.py"), "--shape", "24,100,80", "--folder", str(tmp_path), *flags]
+    first = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    made = (tmp_path / "24x100x80" / "done").stat().st_mtime_ns
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (tmp_path / "24x100x80" / "done").stat().st_mtime_ns == made
+    assert first["voxels_per_second"] > 0
+    assert first["memory_mb"] > 50
+    instances = [int(result["text"].splitlines()[-1].split()[0]) for result in (first, again)]
+    assert instances[0] == instances[1] > 10

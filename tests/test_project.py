@@ -133,16 +133,21 @@ def test_continuous_integration_runs_the_test_command() -> None:
 
 def pins(python: str) -> dict[str, Requirement]:
     """Lines of requirements.txt that count for a Python on Linux, by name."""
-    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.strip() and line[0] != "#"]
-    requirements = [Requirement(line) for line in lines]
-    return {r.name: r for r in requirements if r.marker is None or r.marker.evaluate({"extra": "", **environment})}
+    return {requirement.name: requirement for requirement in counting(lines, python)}
+
+
+def counting(lines: list[str], python: str) -> list[Requirement]:
+    """Those of the requirements that count for a Python on Linux."""
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux", "extra": ""}
+    requirements = map(Requirement, lines)
+    return [item for item in requirements if item.marker is None or item.marker.evaluate(dict(environment))]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_dependency_is_pinned_within_its_range(python: str, project: dict[str, Any]) -> None:
     pinned = pins(python)
-    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"]):
+    for requirement in counting(project["dependencies"] + project["optional-dependencies"]["dev"], python):
         [version] = pinned[requirement.name].specifier
         assert version.operator == "=="
         assert requirement.specifier.contains(version.version), f"{requirement} is pinned to {version}"

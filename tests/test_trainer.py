@@ -82,7 +82,8 @@ def build(
     optimizers["warm_up"] = adamw(networks["generator_yx"], rate)
     schedules = warm_up_cosine(optimizers, 100, 10)
     loader = [batch()] if batches is None else batches
-    return CySGANTrainer("cpu", epochs, loader, networks, optimizers, schedules, REPRESENTATION, **options)
+    parts = {"networks": networks, "optimizers": optimizers, "schedules": schedules, "representation": REPRESENTATION}
+    return CySGANTrainer(device="cpu", max_epochs=epochs, data_loader=loader, **parts, **options)
 
 
 def weights(networks: Mapping[str, nn.Module]) -> dict[str, list[Tensor]]:

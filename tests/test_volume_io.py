@@ -259,7 +259,7 @@ def test_an_output_can_name_its_dataset(tmp_path: Path) -> None:
 
 def test_maps_are_read_from_hdf5_alone(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.tif", example())
-    with pytest.raises(InputError, match=r"a\.tif: maps .* HDF5 only"):
+    with pytest.raises(InputError, match=r"a\.tif: maps .* HDF5 and Zarr only"):
         read_maps(tmp_path / "a.tif")
     write_volume(tmp_path / "a.h5", example())
     with pytest.raises(InputError, match=r"a\.h5::main: 3D, shape \(6, 20, 3\); expected \(C, Z, Y, X\)"):

@@ -251,5 +251,5 @@ def test_files_without_names_of_channels_say_none(tmp_path: Path) -> None:
     write_volume(tmp_path / "maps.h5", np.zeros((3, 4, 5, 6), np.uint8))
     assert read_channel_names(tmp_path / "maps.h5") == []
     write_volume(tmp_path / "one.tif", np.zeros((4, 5, 6), np.uint8))
-    with pytest.raises(InputError, match="HDF5 only"):
+    with pytest.raises(InputError, match="HDF5 and Zarr only"):
         read_channel_names(tmp_path / "one.tif")

@@ -149,7 +149,12 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("image", "stem", "extension"),
-    [("imageY.tif", "imageY", ".tif"), ("volumeY.h5", "volumeY", ".nii.gz"), ("stackY.nii.gz", "stackY", ".h5")],
+    [
+        ("imageY.tif", "imageY", ".tif"),
+        ("volumeY.h5", "volumeY", ".nii.gz"),
+        ("stackY.nii.gz", "stackY", ".h5"),
+        ("storeY.ome.zarr", "storeY.ome", ".ome.zarr"),
+    ],
 )
 def test_inference_writes_maps_and_instances_with_the_voxel_size(
     image: str, stem: str, extension: str, run_here: Run, volumes: Path, model: Path, tmp_path: Path

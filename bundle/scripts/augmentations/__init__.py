@@ -17,7 +17,7 @@ from scripts.augmentations.defect import (
     RandMotionBlur,
     RandMotionBlurd,
 )
-from scripts.augmentations.density import RandDensityd
+from scripts.augmentations.density import RandDensity, RandDensityd
 from scripts.augmentations.grey import RandGreyValue, RandGreyValued
 from scripts.augmentations.section import (
     RandMisalignment,
@@ -37,6 +37,7 @@ __all__ = [
     "RandCutBlurd",
     "RandCutNoise",
     "RandCutNoised",
+    "RandDensity",
     "RandDensityd",
     "RandElasticInPlane",
     "RandElasticInPlaned",

@@ -7,19 +7,20 @@ from typing import Any
 
 import fastremap
 import numpy as np
+from monai.config import NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from scipy import ndimage as ndi
 
 from scripts.errors import InputError
 
-__all__ = ["RandDensityd"]
+__all__ = ["RandDensity", "RandDensityd"]
 
 _TRIALS = 6  # mirrored copies that are tried to fill a volume
 _OVERLAP = 0.2  # share of an object that may lie behind others when it is put in
 
 
-class RandDensityd(RandomizableTransform, MapTransform):
+class RandDensity(RandomizableTransform):
     """Remove objects from a labelled volume, or put in more of its own, until they fill a share drawn from a range.
 
     Where X is denser than Y, the game between generators and discriminators is won by generators that delete objects,
@@ -30,8 +31,6 @@ class RandDensityd(RandomizableTransform, MapTransform):
     Args:
         share: lowest and highest share of labelled voxels asked for, 0 to 1; what cannot be reached is neared.
         prob: how often a volume is changed at all.
-        image_key: key of the image (1, Z, Y, X), floats in [0, 1].
-        label_key: key of the label, the same shape, whole numbers; a dictionary without it is passed on.
         reach: voxels around an object, in the plane, that its light reaches and that are changed with it.
         haze: the most that stays of the light of what is removed, blurred, as from out of focus; 0 to 1.
 
@@ -39,36 +38,32 @@ class RandDensityd(RandomizableTransform, MapTransform):
         InputError: when the range is none.
     """
 
-    def __init__(
-        self,
-        share: Sequence[float],
-        prob: float = 1.0,
-        image_key: str = "image",
-        label_key: str = "label",
-        reach: int = 2,
-        haze: float = 0.0,
-    ) -> None:
-        RandomizableTransform.__init__(self, prob)
-        MapTransform.__init__(self, [image_key, label_key], allow_missing_keys=True)
+    def __init__(self, share: Sequence[float], prob: float = 1.0, reach: int = 2, haze: float = 0.0) -> None:
+        super().__init__(prob)
         low, high = (float(value) for value in share)
         if not 0 <= low <= high <= 1:
-            raise InputError(f"RandDensityd: share is {share}; expected the lowest and the highest, from 0 to 1.")
+            raise InputError(f"RandDensity: share is {share}; expected the lowest and the highest, from 0 to 1.")
         self.share, self.reach, self.haze = (low, high), reach, haze
-        self.image_key, self.label_key = image_key, label_key
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Change image and label."""
-        result = dict(data)
+    def __call__(  # type: ignore[override]
+        self, image: NdarrayOrTensor, label: NdarrayOrTensor
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
+        """Change both.
+
+        Args:
+            image: (1, Z, Y, X), floats in [0, 1].
+            label: the same shape, whole numbers.
+        """
         self.randomize(None)
-        if not self._do_transform or self.label_key not in result:
-            return result
-        image, label = (convert_to_numpy(result[key])[0] for key in (self.image_key, self.label_key))
+        if not self._do_transform:
+            return image, label
+        grey, ids = (convert_to_numpy(volume)[0] for volume in (image, label))
         wanted = self.R.uniform(*self.share)
-        change = self._thinned if (label > 0).mean() > wanted else self._filled
-        image, label = change(image.astype(np.float32), label, wanted)
-        for key, volume in ((self.image_key, image), (self.label_key, label)):
-            result[key] = convert_to_dst_type(volume[None], result[key], dtype=volume.dtype)[0]
-        return result
+        change = self._thinned if (ids > 0).mean() > wanted else self._filled
+        grey, ids = change(grey.astype(np.float32), ids, wanted)
+        pairs = ((grey, image), (ids, label))
+        changed, numbered = (convert_to_dst_type(new[None], old, dtype=new.dtype)[0] for new, old in pairs)
+        return changed, numbered
 
     def _thinned(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
         ids, sizes = np.unique(label[label > 0], return_counts=True)
@@ -129,6 +124,48 @@ class RandDensityd(RandomizableTransform, MapTransform):
         free = self.R.permutation(free)
         room = wanted * label.size - np.count_nonzero(label)
         return ids[free[: int(np.searchsorted(np.cumsum(sizes[free]), room)) + 1]]
+
+
+class RandDensityd(RandomizableTransform, MapTransform):
+    """Dictionary version of `RandDensity`.
+
+    Args:
+        share: see `RandDensity`.
+        prob: see `RandDensity`.
+        image_key: key of the image.
+        label_key: key of the label; a dictionary without it is passed on.
+        reach: see `RandDensity`.
+        haze: see `RandDensity`.
+    """
+
+    def __init__(
+        self,
+        share: Sequence[float],
+        prob: float = 1.0,
+        image_key: str = "image",
+        label_key: str = "label",
+        reach: int = 2,
+        haze: float = 0.0,
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        MapTransform.__init__(self, [image_key, label_key], allow_missing_keys=True)
+        self.density = RandDensity(share, 1.0, reach, haze)
+        self.image_key, self.label_key = image_key, label_key
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandDensityd:
+        """Seed both, this and the array version."""
+        super().set_random_state(seed, state)
+        self.density.set_random_state(state=self.R)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Change image and label."""
+        result = dict(data)
+        self.randomize(None)
+        if self._do_transform and self.label_key in result:
+            pair = self.density(result[self.image_key], result[self.label_key])
+            result[self.image_key], result[self.label_key] = pair
+        return result
 
 
 def _widened(mask: np.ndarray, reach: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from scripts.blockwise.folder import WorkFolder
@@ -48,9 +49,27 @@ class Run(NamedTuple):
         todo = [block for block in self.schedule.own(wanted) if not self.folder.done(name, block)]
         if done := len(self.schedule.own(wanted)) - len(todo):
             logger.info("%s: %d blocks are done already", name, done)
+        begun = time.perf_counter()
         self.schedule.run(name, work, todo, self.voxels)
+        if todo:
+            seconds, voxels = time.perf_counter() - begun, sum(map(self.voxels, todo))
+            logger.info("%s: %.1f s, %.1f million voxels/s", name, seconds, voxels / seconds / 1e6)
         if missing := sum(not self.folder.done(name, block) for block in wanted):
             raise UnfinishedError(f"{name}: {missing} of {len(wanted)} blocks are left to other shards.")
+
+    def alone(self, name: str, work: Callable[[], None]) -> None:
+        """Do what cannot be shared, in this process; shard 0 does it, and it saves its result as block 0 of `name`.
+
+        Raises:
+            UnfinishedError: it is not done, and this is another shard.
+        """
+        if self.folder.done(name, 0):
+            return
+        if self.schedule.shard:
+            raise UnfinishedError(f"{name}: left to shard 0.")
+        begun = time.perf_counter()
+        work()
+        logger.info("%s: %.1f s, in one process", name, time.perf_counter() - begun)
 
     def voxels(self, block: int) -> int:
         """Voxels of a block."""

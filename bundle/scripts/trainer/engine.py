@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.engines import Trainer
-from monai.engines.utils import IterationEvents
-from monai.inferers import Inferer, SimpleInferer
 from monai.losses import PatchAdversarialLoss
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
-from scripts.allocator import reused_memory
 from scripts.flag import flag
 from scripts.image_pool import ImagePool
 from scripts.losses import anticorrelation
 from scripts.networks import bare
 from scripts.trainer.gradient_cut import GradientCut
-from scripts.trainer.update import FiniteWatch, Update
+from scripts.trainer.source import SourceTrainer
 
 __all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]
 
@@ -32,7 +26,7 @@ _DISCRIMINATORS = ("discriminator_x", "discriminator_y", "discriminator_s")
 _SEMI_SUPERVISED = ("structure", "adversarial_s", "adversarial_s_rec")
 
 
-class CySGANTrainer(Trainer):
+class CySGANTrainer(SourceTrainer):
     """Trains two generators and three discriminators; one batch holds `image_x`, `label_x`'s maps and `image_y`.
 
     A batch is a dictionary of tensors: `image_x`, `image_y` (with input defects) and `recon_x`, `recon_y` (without),
@@ -43,13 +37,6 @@ class CySGANTrainer(Trainer):
     handlers.
 
     Args:
-        device: where the networks are.
-        max_epochs: epochs of `epoch_length` iterations.
-        data_loader: yields the batches above.
-        networks: generator_xy, generator_yx, discriminator_x, discriminator_y, discriminator_s.
-        optimizers: one for each network, and `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
-        schedules: of the optimisers' rates, the same names; each is stepped once an iteration of its stage.
-        representation: encodes, activates and scores the maps (`scripts.representation.Representation`).
         loss_weights: weight of each term by name; a term left out weighs 1, a term weighing 0 is not logged.
         semi_supervised: False sets the terms structure, adversarial_s and adversarial_s_rec to 0 together.
         warm_up_iterations: length of the source-only stage; 0 is the published start from noise.
@@ -58,14 +45,9 @@ class CySGANTrainer(Trainer):
         translation_noise: deviation of Gaussian noise on translated images before they are translated back and
             segmented, so that generators cannot hide in them what they are to find again (Bashkirova et al., NeurIPS
             2019); 0 is published.
-        max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
-        check_interval: iterations between looks for values that are no numbers, on a GPU (see `FiniteWatch`).
-        epoch_length: iterations of an epoch, default one pass over `data_loader`.
-        inferer: how a generator is applied to a patch; kept for MONAI's property check.
-        amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
-        compile: let torch compile the networks when the training starts, which takes the first iterations minutes.
-        handlers: ignite handlers.
-        **options: passed to `monai.engines.Trainer`.
+        **options: of `SourceTrainer`; `networks` are generator_xy, generator_yx, discriminator_x, discriminator_y and
+            discriminator_s, each with its optimiser and schedule, which is stepped once an iteration of its stage; and
+            `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
 
     Raises:
         NonFiniteLossError: as soon as a term is NaN or infinite, on a CPU before any step on it.
@@ -73,98 +55,31 @@ class CySGANTrainer(Trainer):
 
     def __init__(
         self,
-        device: str | torch.device,
-        max_epochs: int,
-        data_loader: Iterable,
-        networks: Mapping[str, nn.Module],
-        optimizers: Mapping[str, Optimizer],
-        schedules: Mapping[str, LRScheduler],
-        representation: Any,
+        *,
         loss_weights: Mapping[str, float] | None = None,
         semi_supervised: bool | str = True,
         warm_up_iterations: int = 0,
         correlation_margin: float = 0.0,
         pool_size: int = 40,
         translation_noise: float = 0.0,
-        max_gradient_norm: float | None = None,
-        check_interval: int = 10,
-        epoch_length: int | None = None,
-        inferer: Inferer | None = None,
-        amp: bool | str = False,
-        compile: bool | str = False,
-        handlers: Sequence[Any] | None = None,
         **options: Any,
     ) -> None:
-        self.networks = dict(networks)
-        self.network = self.networks["generator_yx"]
-        self.optimizers, self.schedules = dict(optimizers), dict(schedules)
-        self.optimizer = self.optimizers["generator_yx"]
-        self.representation = representation
         off = {} if flag(semi_supervised, "semi_supervised") else dict.fromkeys(_SEMI_SUPERVISED, 0.0)
-        self.loss_weights = {**(loss_weights or {}), **off}
         self.warm_up_iterations = warm_up_iterations
         self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
-        self.update = Update(self.optimizers, self.schedules, self.loss_weights, max_gradient_norm)
-        self.watch = FiniteWatch(check_interval)
-        self.compile, amp = flag(compile, "compile"), flag(amp, "amp")
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
-        super().__init__(
-            device,
-            max_epochs,
-            data_loader,
-            epoch_length=epoch_length,
-            amp=amp,
-            event_names=[WARM_UP_COMPLETED],
-            **options,
-        )
-        self.inferer = inferer or SimpleInferer()
-        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
-        self.state.panels = {}
-        # Only now: handlers may look at the engine's parts when they attach.
-        self._register_handlers(handlers or ())
-
-    def run(self) -> None:
-        """Train; memory that is freed meanwhile is kept for reuse."""
-        if self.compile:
-            for network in self.networks.values():
-                network.compile()
-        with reused_memory():
-            super().run()
-
-    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
-        batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
-        terms = self._stage()(batch)
-        ends = self.state.iteration in (self.warm_up_iterations, self.state.max_epochs * self.state.epoch_length)
-        self.watch.look(self.state.iteration, last=ends)
-        self.state.output = {name: value.detach() for name, value in terms.items()}
-        if self.state.iteration == self.warm_up_iterations:
-            self._start_from_warm_up()
-        self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output
+        super().__init__(loss_weights={**(loss_weights or {}), **off}, event_names=[WARM_UP_COMPLETED], **options)
 
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        """The step of this iteration."""
-        return self._warm_up if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
+        return self._supervised_step if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
 
-    # ---- source-only stage -------------------------------------------------------------------------------------------
-    def _warm_up(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        with self._autocast():
-            terms = self._supervised_terms(batch)
-        return self._step_alone(terms)
+    def _ends(self) -> bool:
+        return self.state.iteration == self.warm_up_iterations or super()._ends()
 
-    def _supervised_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        image, logits = self._translate("generator_yx", batch["image_x"])
-        self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
-        return {
-            "segmentation_x": self.representation.loss(logits, batch["target_x"]),
-            "identity_x": F.l1_loss(image, batch["recon_x"]),
-        }
-
-    def _step_alone(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses = self._optimise(terms, ["warm_up"], [self.network])
-        self.loss_scaler.update()
-        return losses
+    def _stage_completed(self) -> None:
+        if self.state.iteration == self.warm_up_iterations:
+            self._start_from_warm_up()
 
     def _start_from_warm_up(self) -> None:
         state = bare(self.networks["generator_yx"]).state_dict()
@@ -230,10 +145,6 @@ class CySGANTrainer(Trainer):
         return {name: self._tells_apart(name, *pair) for name, pair in pairs.items()}
 
     # ---- parts of the step -------------------------------------------------------------------------------------------
-    def _translate(self, name: str, image: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.networks[name](image)
-        return torch.tanh(output[:, :1]), output[:, 1:]
-
     def _fools(self, name: str, fake: Tensor) -> Tensor:
         # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
         return self.adversarial(bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)
@@ -247,15 +158,3 @@ class CySGANTrainer(Trainer):
         same_x, _ = self._translate("generator_yx", batch["image_x"])
         same_y, _ = self._translate("generator_xy", batch["image_y"])
         return F.l1_loss(same_x, batch["recon_x"]) + F.l1_loss(same_y, batch["recon_y"])
-
-    def _optimise(
-        self, terms: dict[str, Tensor], names: list[str], limited: list[nn.Module], cut: GradientCut | None = None
-    ) -> dict[str, Tensor]:
-        self.watch(terms, self.state.iteration, self.state.device)
-        return self.update(terms, names, limited, self.loss_scaler, cut)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
-
-    def _show(self, **volumes: Tensor) -> None:
-        self.state.panels.update({name: volume.detach()[0] for name, volume in volumes.items()})

@@ -1,8 +1,8 @@
-"""Volumes in and out of files: TIFF stacks, OME-TIFF, HDF5 and NIfTI, as functions and as MONAI's reader and writer.
+"""Volumes in and out of files: TIFF, HDF5, NIfTI and Zarr, as functions and as MONAI's reader and writer.
 
 Arrays are (Z, Y, X) whatever the file's own order, voxel sizes are (z, y, x) in micrometres. A volume of an HDF5 file
-is named `file.h5::dataset`; the dataset may be left out where the file holds one volume. Errors are
-`scripts.errors.InputError`.
+or a Zarr store is named `file.h5::dataset`; the dataset may be left out where there is one volume. `open_volume` reads
+volumes larger than memory part by part, `create_zarr` writes them. Errors are `scripts.errors.InputError`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -14,28 +14,28 @@ from monai.utils import convert_data_type, ensure_tuple, get_equivalent_dtype
 
 from scripts.errors import InputError
 from scripts.volume_io.files import load, write_volume
-from scripts.volume_io.paths import SUFFIXES, split_dataset
+from scripts.volume_io.paths import SUFFIXES, is_zarr, split_dataset
 from scripts.volume_io.volume import fitting_integer
 
 __all__ = ["VolumeReader", "VolumeWriter"]
 
 
 class VolumeReader(ImageReader):
-    """Reader of TIFF stacks, OME-TIFF, HDF5 and NIfTI for `LoadImaged(reader=…)`: arrays are (Z, Y, X).
+    """Reader of TIFF stacks, OME-TIFF, HDF5, NIfTI and Zarr for `LoadImaged(reader=…)`: arrays are (Z, Y, X).
 
     With `LoadImaged(…, dtype=None)` values keep their type, but for what torch lacks: MONAI makes uint16 int32, uint32
     and uint64 int64. (Its default, float32, turns labels into floats.) Memory: itemsize bytes per voxel; uint16 6 bytes
     for the moment of that change.
 
     The metadata holds `affine` and `original_affine` (index (z, y, x) -> position (x, y, z), in the file's own unit,
-    micrometres for TIFF and HDF5), `unit` ("um", "mm", "m", "unknown"), `voxel_size` ((z, y, x) in micrometres, NaN
+    micrometres but for NIfTI), `unit` ("um", "mm", "m", "unknown"), `voxel_size` ((z, y, x) in micrometres, NaN
     where unknown), `spatial_shape`.
 
     In a config: `reader: scripts.volume_io.VolumeReader`, or `reader: {_target_: scripts.volume_io.VolumeReader,
     dataset: raw}`.
 
     Args:
-        dataset: for HDF5, the dataset to read where the path names none (`file.h5::dataset`).
+        dataset: for HDF5 and Zarr, the dataset to read where the path names none (`file.h5::dataset`).
     """
 
     def __init__(self, dataset: str | None = None) -> None:
@@ -45,7 +45,8 @@ class VolumeReader(ImageReader):
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Return whether all the names end like a volume."""
         known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        return all(split_dataset(name)[0].name.lower().endswith(known) for name in ensure_tuple(filename))
+        paths = [split_dataset(name)[0] for name in ensure_tuple(filename)]
+        return all(path.name.lower().endswith(known) or is_zarr(path) for path in paths)
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> str:
         """Return the name of the file, to be read by `get_data`.
@@ -78,10 +79,10 @@ class VolumeReader(ImageReader):
 
 
 class VolumeWriter(ImageWriter):
-    """Writer of .tif, .ome.tif, .h5, .nii and .nii.gz for `SaveImaged(writer=…, output_ext=…)`.
+    """Writer of .tif, .ome.tif, .h5, .nii, .nii.gz, .zarr and .ome.zarr for `SaveImaged(writer=…, output_ext=…)`.
 
-    The channel of (1, Z, Y, X) is dropped; (C, Z, Y, X) goes into .h5 as it is. Memory: a numpy view of a CPU tensor,
-    plus the scaled copy (1 byte per voxel and channel) with `scale`.
+    The channel of (1, Z, Y, X) is dropped; (C, Z, Y, X) goes into .h5 and Zarr as it is. Memory: a numpy view of a CPU
+    tensor, plus the scaled copy (1 byte per voxel and channel) with `scale`.
 
     In a config: `writer: scripts.volume_io.VolumeWriter`, or with options of ours (SaveImaged hands on the first two)
     `writer: {_target_: scripts.volume_io.VolumeWriter, _mode_: callable, dataset: main}`.
@@ -90,10 +91,11 @@ class VolumeWriter(ImageWriter):
         output_dtype: type to store floats in, as SaveImaged hands it on. Integers and bool keep theirs where it is
             float32, which is SaveImaged's default and would blur large ids.
         scale: 255 or 65535: floats are clipped to [0, 1], multiplied, and stored as uint8 or uint16; integers are left.
-        dataset: for HDF5, the name of the dataset.
+        dataset: for HDF5 and .zarr, the name of the dataset.
         rounding: "truncate" (as the reference does) or "nearest"; for `scale`.
-        channel_names: for HDF5, what the channels are, kept in the file. Where the array has one more, "image" is put
-            before them: what inference gives `with_image`.
+        channel_names: for HDF5 and Zarr, what the channels are, kept in the file. Where the array has one more, "image"
+            is put before them: what inference gives `with_image`.
+        labels: whether these are labels, which OME-Zarr is to say and to have coarser levels of.
     """
 
     output_dtype: DtypeLike | None
@@ -101,6 +103,7 @@ class VolumeWriter(ImageWriter):
     dataset: str
     rounding: str
     channel_names: Sequence[str]
+    labels: bool
 
     def __init__(
         self,
@@ -109,12 +112,13 @@ class VolumeWriter(ImageWriter):
         dataset: str = "main",
         rounding: str = "truncate",
         channel_names: Sequence[str] = (),
+        labels: bool = False,
     ) -> None:
         if scale not in (None, 255, 65535) or rounding not in ("truncate", "nearest"):
             found = f"scale {scale!r}, rounding {rounding!r}"
             raise InputError(f"VolumeWriter: {found}; expected 255 or 65535, and truncate or nearest.")
         options = {"scale": scale, "dataset": dataset, "rounding": rounding, "channel_names": list(channel_names)}
-        super().__init__(output_dtype=output_dtype, **options)
+        super().__init__(output_dtype=output_dtype, labels=labels, **options)
         self.meta: Mapping[str, Any] = {}
 
     def set_data_array(self, data_array: NdarrayOrTensor, channel_dim: int | None = 0, **kwargs: Any) -> None:
@@ -151,7 +155,8 @@ class VolumeWriter(ImageWriter):
         array = self._converted(filename)
         names = ["image", *self.channel_names] if len(array) == len(self.channel_names) + 1 else self.channel_names
         names = names if array.ndim == 4 else []
-        write_volume(filename, array, dataset=self.dataset, affine=affine, unit=unit, channel_names=names)
+        options: dict[str, Any] = {"dataset": self.dataset, "channel_names": names, "labels": self.labels}
+        write_volume(filename, array, affine=affine, unit=unit, **options)
 
     def _converted(self, name: PathLike) -> np.ndarray:
         array = np.asarray(self.data_obj)

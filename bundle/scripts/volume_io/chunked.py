@@ -18,7 +18,7 @@ from scripts.volume_io.volume import native, native_dtype, numeric
 
 __all__ = ["ChunkedVolume", "Layout", "open_volume"]
 
-Box = tuple[slice | EllipsisType, ...]
+Box = slice | EllipsisType | tuple[slice | EllipsisType, ...]
 VoxelSize = tuple[float, float, float]
 
 
@@ -49,7 +49,8 @@ class ChunkedVolume:
 
     It can be pickled and goes over to forked processes: it holds the name of the file, and each process opens it when
     it first reads. Threads of one process take turns. Memory: the part that is asked for, and what is decoded at once:
-    a chunk (TIFF that is not stored plainly: a plane); nothing is kept between two reads.
+    a chunk of HDF5, a layer of the part's chunks of Zarr, a plane of TIFF that is not stored plainly. Between two reads
+    nothing is kept but what the HDF5 library caches, a few megabytes.
 
     Attributes:
         name: path as given, for messages.

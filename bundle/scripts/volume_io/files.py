@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io import hdf5, nifti, tiff
+from scripts.volume_io import hdf5, nifti, tiff, zarr
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
 from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric, spacing_of
 
@@ -21,8 +22,8 @@ def load(path: str | os.PathLike[str], dataset: str | None = None) -> Volume:
     """Read a volume with its geometry; see `read_volume`."""
     file, named = existing(path)
     kind = format_of(file)
-    if kind == "hdf5":
-        return hdf5.read(file, named or dataset)
+    if kind in ("hdf5", "zarr"):
+        return (hdf5 if kind == "hdf5" else zarr).read(file, named or dataset)
     return tiff.read(file) if kind == "tiff" else nifti.read(file)
 
 
@@ -32,8 +33,10 @@ def read_volume(path: str | os.PathLike[str], dataset: str | None = None) -> tup
     Memory: itemsize bytes per voxel (1 for uint8, 2 for uint16); twice that for .nii.gz while it is unpacked.
 
     Args:
-        path: a TIFF stack, an OME-TIFF, an HDF5 file (`file.h5` or `file.h5::dataset`) or a NIfTI file.
-        dataset: for HDF5, the dataset to read where `path` names none; without it the only 3D one is taken.
+        path: a TIFF stack, an OME-TIFF, an HDF5 file (`file.h5` or `file.h5::dataset`), a NIfTI file, or a Zarr store
+            (`store.zarr`, `store.zarr::dataset`, of an OME-Zarr image also `image.ome.zarr::1`, the name of a level).
+        dataset: for HDF5 and Zarr, the dataset to read where `path` names none; without it the only 3D one is taken, of
+            an OME-Zarr image its finest level.
 
     Returns:
         The array, and the voxel size (z, y, x) in micrometres, None where the file does not say.
@@ -47,17 +50,15 @@ def read_volume(path: str | os.PathLike[str], dataset: str | None = None) -> tup
 
 
 def read_maps(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[np.ndarray, VoxelSize | None]:
-    """Read maps (C, Z, Y, X) from HDF5; the dataset may have any name if it is the only one with 4 axes.
+    """Read maps (C, Z, Y, X) from HDF5 or Zarr; the dataset may have any name if it is the only one with 4 axes.
 
     Memory and result are those of `read_volume`.
 
     Raises:
-        InputError: as for `read_volume`, and for formats other than HDF5.
+        InputError: as for `read_volume`, and for other formats.
     """
     file, named = existing(path)
-    if format_of(file) != "hdf5":
-        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 only.")
-    maps = hdf5.read(file, named or dataset, ndim=4)
+    maps = (zarr if _has_maps(file) == "zarr" else hdf5).read(file, named or dataset, ndim=4)
     return maps.array, maps.voxel_size
 
 
@@ -70,9 +71,7 @@ def read_channel_names(path: str | os.PathLike[str], dataset: str | None = None)
         InputError: as for `read_maps`.
     """
     file, named = existing(path)
-    if format_of(file) != "hdf5":
-        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 only.")
-    return hdf5.channel_names(file, named or dataset)
+    return (zarr if _has_maps(file) == "zarr" else hdf5).channel_names(file, named or dataset)
 
 
 def write_volume(
@@ -83,23 +82,25 @@ def write_volume(
     affine: np.ndarray | None = None,
     unit: str = "um",
     channel_names: Sequence[str] = (),
+    labels: bool = False,
 ) -> None:
-    """Write a volume; a file of that name is replaced, and only once the new one was written whole.
+    """Write a volume; a file, or a Zarr store, of that name is replaced, and only once the new one was written whole.
 
     No value changes: integers that the format cannot hold, or that few programs read in it, are stored in another
     integer type that holds them all (TIFF: uint16, uint32 or int32 for int32 and 64 bits; NIfTI: int32 for 64 bits),
     bool as uint8.
-    Memory: up to 32 planes beside the array.
+    Memory: up to 64 planes beside the array; OME-Zarr with `labels` another quarter of it.
 
     Args:
-        path: .tif, .tiff, .ome.tif, .h5, .nii or .nii.gz; HDF5 also as `file.h5::dataset`.
-        array: (Z, Y, X); for HDF5 also (C, Z, Y, X).
+        path: .tif, .tiff, .ome.tif, .h5, .nii, .nii.gz, .zarr or .ome.zarr; HDF5 also as `file.h5::dataset`, and .zarr.
+        array: (Z, Y, X); for HDF5 and Zarr also (C, Z, Y, X).
         voxel_size: (z, y, x) in micrometres.
-        dataset: for HDF5, the name of the dataset where `path` names none.
+        dataset: for HDF5 and .zarr, the name of the dataset where `path` names none.
         affine: (4, 4), index (z, y, x) -> position (x, y, z) in `unit`. It goes before `voxel_size`; only NIfTI keeps
             all of it.
         unit: of `affine`: "um", "mm", "m" or "unknown".
-        channel_names: for HDF5, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
+        channel_names: for HDF5 and Zarr, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
+        labels: for OME-Zarr, whether these are labels: says so, and adds coarser levels for viewers.
 
     Raises:
         InputError: the file cannot be written, the shape does not suit the format, ids are too large for it, or a voxel
@@ -117,12 +118,23 @@ def write_volume(
         match format_of(file):
             case "hdf5":
                 hdf5.write(temporary, array, size, named or dataset, channel_names)
+            case "zarr":
+                is_ome = file.name.lower().endswith(".ome.zarr")
+                place = named if is_ome else named or dataset
+                zarr.write(temporary, array, size, file, place, channel_names, labels)
             case "tiff":
                 tiff.write(temporary, array, size, file)
             case _ if affine is not None:
                 nifti.write(temporary, array, np.asarray(affine, dtype=float), unit, file)
             case _:
                 nifti.write(temporary, array, diagonal_affine(size), "um" if size else "unknown", file)
+
+
+def _has_maps(file: Path) -> str:
+    kind = format_of(file)
+    if kind not in ("hdf5", "zarr"):
+        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only.")
+    return kind
 
 
 def _size_to_write(

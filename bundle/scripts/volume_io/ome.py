@@ -14,7 +14,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.volume import MICROMETRES, as_voxel_size, length_unit
-from scripts.volume_io.zarr_node import Node, write_attributes
+from scripts.volume_io.zarr_node import Node, node_at, write_attributes
 
 __all__ = ["Level", "Multiscale", "multiscale_of", "write_ome_metadata"]
 
@@ -85,10 +85,9 @@ def write_ome_metadata(
     Each level has a scale and a translation: voxel 0 of a coarser level lies in the middle of the voxels that it
     stands for.
 
-    The group stands alone, a label image too: napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`, and
-    for labels "convert to labels"), or each level by dask's `from_zarr`; Neuroglancer with a source of
-    `zarr://http://host/x.ome.zarr` (`zarr2:` and `zarr3:` where it should not look), as a layer of the type image or
-    segmentation.
+    The group stands alone, a label image too. napari opens it with the plugin napari-ome-zarr (`napari x.ome.zarr`), as
+    labels where `image-label` says so; Neuroglancer from a web server, with the source `zarr://http://host/x.ome.zarr`
+    for a layer of the type image or segmentation.
 
     Args:
         path: the group.
@@ -100,13 +99,20 @@ def write_ome_metadata(
         zarr_format: 2 or 3.
 
     Raises:
-        InputError: the group cannot be written, or is of the other version.
+        InputError: the first level is not there or has other factors than 1, or the group cannot be written or is of
+            the other version.
     """
-    has_unit = voxel_size is not None
-    unit = {"unit": "micrometer"} if has_unit else {}
-    finest = np.asarray(voxel_size if has_unit else (1.0, 1.0, 1.0), dtype=float)
-    channel = [1.0] if channel_names else []
-    axes = [{"name": "c", "type": "channel"}] if channel_names else []
+    array = node_at(Path(path) / levels[0][0])
+    if array is None or not array.is_array:
+        raise InputError(
+            f"{path}: no array {levels[0][0]!r}; expected the levels to be there. Make them by create_zarr."
+        )
+    if tuple(levels[0][1]) != (1, 1, 1):
+        raise InputError(f"{path}: factors {levels[0][1]} of the first level; expected (1, 1, 1), not voxel sizes.")
+    unit = {"unit": "micrometer"} if voxel_size is not None else {}
+    finest = np.asarray((1.0, 1.0, 1.0) if voxel_size is None else voxel_size, dtype=float)
+    channel = [1.0] * (len(array.shape) - 3)
+    axes = [{"name": "c", "type": "channel"}] if channel else []
     image: dict[str, Any] = {
         "name": name,
         "axes": axes + [{"name": axis, "type": "space", **unit} for axis in "zyx"],
@@ -117,16 +123,27 @@ def write_ome_metadata(
     }
     if labels:
         image |= {"type": "mode", "metadata": {"description": "most frequent label of each block"}}
-    version, content = VERSIONS[zarr_format], {"multiscales": [image]}
+    version = VERSIONS[zarr_format]
+    content: dict[str, Any] = {"multiscales": [image]}
     if labels:
-        content["image-label"] = {"version": version} if zarr_format == 2 else {}  # type: ignore[assignment]
+        content["image-label"] = {"version": version} if zarr_format == 2 else {}
     if channel_names:
-        content["omero"] = {"channels": [{"label": str(n), "color": "FFFFFF"} for n in channel_names]}  # type: ignore[assignment]
+        content["omero"] = _omero(channel_names, array.dtype)
     if zarr_format == 2:
         image["version"] = version
         write_attributes(Path(path), 2, content)
     else:
         write_attributes(Path(path), 3, {"ome": {"version": version, **content}})
+
+
+def _omero(names: Sequence[str], dtype: np.dtype) -> dict[str, Any]:
+    """Name the channels; viewers want a colour and the range of grey values for each, too."""
+    top = int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
+    window = {"min": 0, "max": top, "start": 0, "end": top}
+    channels = [
+        {"label": str(name), "color": "FFFFFF", "window": window, "active": not i} for i, name in enumerate(names)
+    ]
+    return {"channels": channels}
 
 
 def _transformations(finest: np.ndarray, factors: Sequence[float], channel: list[float]) -> list[dict[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from scripts.errors import InputError
@@ -17,6 +19,7 @@ __all__ = [
     "decoding",
     "existing",
     "format_of",
+    "is_store",
     "is_zarr",
     "list_volumes",
     "replacing",
@@ -29,6 +32,8 @@ SUFFIXES = {
     "nifti": (".nii", ".nii.gz"),
     "zarr": (".zarr",),  # .ome.zarr among them
 }
+# one of these makes a folder an array or a group of a Zarr store, versions 3 and 2
+ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
 def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -64,27 +69,36 @@ def is_zarr(path: Path) -> bool:
     return any(name.lower().endswith(SUFFIXES["zarr"]) for name in path.parts)
 
 
+def is_store(path: Path) -> bool:
+    """Return whether a folder has metadata of Zarr."""
+    return any((path / name).is_file() for name in ZARR_METADATA)
+
+
 def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """Split `spec` as `split_dataset` does, and see that the file is there.
+    """Split `spec` as `split_dataset` does, and see that the file, or the Zarr store, is there.
 
     Raises:
-        InputError: no such file, or it is a folder.
+        InputError: no such file, or it is a folder that is no store.
     """
     path, dataset = split_dataset(spec)
     if path.is_dir() and is_zarr(path):
+        if not (is_store(path) or is_store(path / (dataset or "").strip("/"))):
+            _refuse_folder(path)
         return path, dataset
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file in it, or a pattern such as {path / '*.tif'}.")
     if not path.is_file():
         found = _neighbours(path.parent)
         raise InputError(f"{path}: no such file ({found}). Relative names are looked up in {Path.cwd()}.")
+    if format_of(path) == "zarr":
+        raise InputError(f"{path} is a file; expected a Zarr store, which is a folder. Unpack it, if it is packed.")
     if dataset is not None and format_of(path) != "hdf5":
         raise InputError(f"{path}: only HDF5 files and Zarr stores have datasets; leave out '::{dataset}'.")
     return path, dataset
 
 
 def list_volumes(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the files that `spec` means.
+    """Return the files and Zarr stores that `spec` means.
 
     The files of one pattern are sorted. Entries of a list keep the order they are given in, because images and labels
     are paired by their position.
@@ -105,11 +119,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """See that `path` can be written before any work is done for it; nothing is created.
 
     Raises:
-        InputError: unknown extension, a folder in its place, or a folder that cannot be made or written to.
+        InputError: unknown extension, a folder in its place (for Zarr: one that is no store), or a folder that cannot
+            be made or written to.
     """
     target, _ = split_dataset(path)
-    format_of(target)
-    if target.is_dir():
+    if format_of(target) == "zarr":
+        _check_store(target)
+    elif target.is_dir():
         raise InputError(f"{target} is a folder; the output needs the name of a file.")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir():
@@ -142,18 +158,59 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        _put(temporary, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
+    except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
+        raise InputError(str(error).replace(temporary.name, path.name)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Move to a name; a folder that has it goes once the new one is there."""
+    old = temporary.with_name(f"{temporary.name}.old")
+    if not path.is_dir():
+        os.replace(temporary, path)
+        return
+    os.replace(path, old)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_store(target: Path) -> None:
+    if not target.name.lower().endswith(SUFFIXES["zarr"]):
+        raise InputError(f"{target} lies in a Zarr store; name the store, and the array after '::'.")
+    if target.is_file():
+        raise InputError(f"{target} is a file; a Zarr store is a folder. Choose another name.")
+    if target.is_dir() and not is_store(target):
+        _refuse_folder(target)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Say what is in a folder that should be a store; of many names, such as chunks, a few."""
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in islice(entries, 6))
+    found = f"a folder with {', '.join(names) or 'nothing in it'}, without metadata of Zarr"
+    raise InputError(f"{path}: {found}; expected one of {', '.join(ZARR_METADATA)}. Was it copied whole?")
 
 
 def _matches(entry: str | os.PathLike[str]) -> list[str]:
     path, dataset = split_dataset(entry)
     # a name with brackets may be a plain name, so the file itself comes first
     is_pattern = glob.has_magic(str(path)) and not path.exists()
-    names = sorted(filter(os.path.isfile, glob.glob(str(path), recursive=True))) if is_pattern else [str(path)]
+    names = sorted(filter(_is_volume, glob.glob(str(path), recursive=True))) if is_pattern else [str(path)]
     if not names:
         raise InputError(f"{path}: no file matches this pattern. Relative patterns are looked up in {Path.cwd()}.")
     specs = [name if dataset is None else f"{name}::{dataset}" for name in names]
@@ -162,9 +219,14 @@ def _matches(entry: str | os.PathLike[str]) -> list[str]:
     return specs
 
 
+def _is_volume(name: str) -> bool:
+    return os.path.isfile(name) or name.lower().endswith(SUFFIXES["zarr"])
+
+
 def _neighbours(folder: Path, limit: int = 6) -> str:
     if not folder.is_dir():
         return f"there is no folder {folder}"
     known = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    known = ("",) if is_zarr(folder) else known  # of a store the groups and levels
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(known))
     return f"its folder holds {', '.join(names[:limit]) or 'no volumes'}{', …' if len(names) > limit else ''}"

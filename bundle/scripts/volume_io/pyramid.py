@@ -21,8 +21,8 @@ def downsample_labels(labels: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
     Where several are as frequent, objects go before background, and then the smallest number wins: so thin objects
     stay. Blocks begin at multiples of the factors, those at the far border are cut short; so a volume may be worked on
-    in parts, where these begin at multiples of the factors, too. Memory: two copies of `labels` and ten bytes for each
-    block.
+    in parts, where these begin at multiples of the factors, too. Memory: two copies of `labels`, then one and
+    twenty bytes for each block.
 
     Args:
         labels: (Z, Y, X), integers.
@@ -85,8 +85,12 @@ def _modes(labels: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """Downsample where the factors divide the shape: sort the voxels of each block, and find the longest run."""
     shape = tuple(side // factor for side, factor in zip(labels.shape, factors, strict=True))
     divided = [size for pair in zip(shape, factors, strict=True) for size in pair]
-    blocks = labels.reshape(divided).transpose(0, 2, 4, 1, 3, 5).reshape(prod(shape), prod(factors))
-    ranks = np.ascontiguousarray(np.sort(blocks, axis=1).T)
+    blocks = np.empty((*shape, *factors), labels.dtype)
+    blocks[...] = labels.reshape(divided).transpose(0, 2, 4, 1, 3, 5)
+    blocks = blocks.reshape(prod(shape), prod(factors))
+    blocks.sort(axis=1)
+    ranks = np.ascontiguousarray(blocks.T)
+    del blocks
     best, mode = np.zeros(prod(shape), np.int32), ranks[0].copy()
     run = np.zeros(prod(shape), np.int32)
     for i, value in enumerate(ranks):

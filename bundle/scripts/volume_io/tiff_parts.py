@@ -75,8 +75,9 @@ class _Stack:
 def open_parts(path: Path) -> TiffVolume:
     """Open a stack; the errors are those of `tiff.read`."""
     with tiff.complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+        series = file.series[0]
         tiff.refuse_partial(told, path)
-        axes, series = tiff.volume_axes(file, path), file.series[0]
+        axes = tiff.volume_axes(file, path)
         voxel_size = tiff.voxel_size(file)
         stored = series.dtype.newbyteorder(file.byteorder)
         layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, voxel_size)

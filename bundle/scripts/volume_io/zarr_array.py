@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -16,7 +17,7 @@ __all__ = ["ZarrArray", "open_array"]
 
 Box = tuple[slice, ...]
 DRIVERS = {2: "zarr", 3: "zarr3"}
-# No cache, so that memory is that of the part and of as many chunks as are decoded at once.
+# No cache: what was read is not kept.
 LIMITS = {
     "cache_pool": {"total_bytes_limit": 0},
     "data_copy_concurrency": {"limit": 2},
@@ -31,10 +32,10 @@ class ZarrArray(Protocol):
     shape: tuple[int, ...]
 
     def read(self, box: Box) -> np.ndarray:
-        """Read a part. Memory: the part and up to four chunks, packed and unpacked."""
+        """Read a part. Memory: the part, and one layer of chunks of it (along the first axis), packed and unpacked."""
 
     def write(self, box: Box, array: np.ndarray) -> None:
-        """Write a part; chunks that are covered in part are read first.
+        """Write a part; chunks that are covered in part are read first. Memory: one layer of chunks of it.
 
         TensorStore writes each chunk to a file beside it (`….__lock`), syncs and renames it: a reader, or the next run
         after this one was killed, finds the old chunk or the new one.
@@ -62,12 +63,34 @@ class _Array:
         }
         self._store = tensorstore.open(spec, open=True, context=tensorstore.Context(LIMITS)).result()
         self.shape = tuple(int(size) for size in self._store.shape)
+        layout: Any = self._store.chunk_layout
+        self._depths = layout.read_chunk.shape[0], layout.write_chunk.shape[0]
 
     def read(self, box: Box) -> np.ndarray:
-        return self._store[box].read().result()
+        part = np.empty([one.stop - one.start for one in box], self._store.dtype.numpy_dtype)
+        for inside, layer in _layers(box, self._depths[0]):
+            part[inside] = self._store[layer].read().result()
+        return part
 
     def write(self, box: Box, array: np.ndarray) -> None:
-        self._store[box].write(array).result()
+        for inside, layer in _layers(box, self._depths[1]):
+            self._store[layer].write(array[inside]).result()
+
+
+def _layers(box: Box, depth: int) -> Iterator[tuple[slice, Box]]:
+    """Divide a box where chunks begin along the first axis: TensorStore holds all the packed chunks of what it reads.
+
+    Args:
+        box: of the array.
+        depth: of a chunk.
+
+    Yields:
+        The layer as a part of the box's first axis, and as a box of the array.
+    """
+    first, others = box[0], box[1:]
+    for start in range(first.start - first.start % depth, first.stop, depth):
+        layer = slice(max(start, first.start), min(start + depth, first.stop))
+        yield slice(layer.start - first.start, layer.stop - first.start), (layer, *others)
 
 
 class _HelpedArray:
@@ -109,9 +132,12 @@ def _ask(*request: Any) -> Any:
             command = [sys.executable, "-c", START.format(path=sys.path)]
             _helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert _helper.stdin is not None and _helper.stdout is not None
-        pickle.dump(request, _helper.stdin, protocol=5)
-        _helper.stdin.flush()
-        answer = pickle.load(_helper.stdout)
+        try:
+            pickle.dump(request, _helper.stdin, protocol=5)
+            _helper.stdin.flush()
+            answer = pickle.load(_helper.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise OSError("the process that handles Zarr for this one has ended, for want of memory?") from error
     if isinstance(answer, Exception):
         raise answer
     return answer

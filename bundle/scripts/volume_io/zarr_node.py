@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.paths import decoding, replacing
+from scripts.volume_io.paths import decoding, is_store, replacing
 
 __all__ = ["Node", "arrays_below", "make_group", "node_at", "write_array", "write_attributes"]
 
@@ -60,7 +60,7 @@ class Node(NamedTuple):
         stored = self.metadata["dtype" if self.zarr_format == 2 else "data_type"]
         try:
             return np.dtype(stored)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{self.path}: values of type {stored}; expected integers or floats.") from error
 
 
@@ -70,16 +70,13 @@ def node_at(path: Path) -> Node | None:
     Raises:
         InputError: metadata that cannot be read.
     """
+    if not is_store(path):
+        return None
     with decoding(path, "Zarr"):
-        if (path / "zarr.json").is_file():
-            found = _json(path / "zarr.json")
-            is_array = found["node_type"] == "array"
-            return Node(path, 3, is_array, found.get("attributes") or {}, found if is_array else {})
-        if not any((path / name).is_file() for name in (".zarray", ".zgroup", ".zattrs")):
-            return None
-        attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
-        metadata = _json(path / ".zarray") if (path / ".zarray").is_file() else None
-        return Node(path, 2, metadata is not None, attributes, metadata or {})
+        node = _version_3(path) if (path / "zarr.json").is_file() else _version_2(path)
+        if node.is_array and len(node.shape) != len(node.chunks):
+            raise InputError(f"{path}: shape {node.shape} in chunks of {node.chunks}; expected as many axes.")
+        return node
 
 
 def arrays_below(node: Node) -> Iterator[Node]:
@@ -149,6 +146,18 @@ def write_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]
         _write(path / ".zattrs", merged)
     else:
         _write(path / "zarr.json", {**_json(path / "zarr.json"), "attributes": merged})
+
+
+def _version_3(path: Path) -> Node:
+    found = _json(path / "zarr.json")
+    is_array = found["node_type"] == "array"
+    return Node(path, 3, is_array, found.get("attributes") or {}, found if is_array else {})
+
+
+def _version_2(path: Path) -> Node:
+    attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+    metadata = _json(path / ".zarray") if (path / ".zarray").is_file() else None
+    return Node(path, 2, metadata is not None, attributes, metadata or {})
 
 
 def _json(path: Path) -> dict[str, Any]:

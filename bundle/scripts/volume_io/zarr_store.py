@@ -1,27 +1,24 @@
-"""Volumes in Zarr stores, version 2 and 3 and OME-Zarr: which array is meant, reading and writing it part by part."""
+"""Volumes in Zarr stores, version 2 and 3 and OME-Zarr, read and written part by part."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.chunked import Box, ChunkedVolume, Layout, kept_axes
+from scripts.volume_io.chunked import Box, ChunkedVolume, Layout
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
-from scripts.volume_io.ome import Multiscale, multiscale_of
 from scripts.volume_io.paths import is_zarr
 from scripts.volume_io.volume import as_voxel_size, native, native_dtype, numeric
 from scripts.volume_io.zarr_array import ZarrArray, open_array
-from scripts.volume_io.zarr_node import Node, arrays_below, make_group, node_at, write_array
+from scripts.volume_io.zarr_choice import choose, listing, volume_axes
+from scripts.volume_io.zarr_node import Node, make_group, node_at, write_array
 
 __all__ = ["ZarrVolume", "create_zarr", "open_parts", "open_zarr_for_writing"]
-
-VoxelSize = tuple[float, float, float]
 
 
 class ZarrVolume(ChunkedVolume):
@@ -71,15 +68,6 @@ class ZarrVolume(ChunkedVolume):
             raise ValueError(_first_words(error)) from error
 
 
-class _Choice(NamedTuple):
-    """An array, the axes it is said to have ("" where nothing is said), and what is known of it."""
-
-    node: Node
-    axes: str
-    voxel_size: VoxelSize | None
-    channel_names: Sequence[str]
-
-
 def open_parts(
     path: Path, name: str, dataset: str | None, ndim: int, voxel_size: Sequence[float] | None = None
 ) -> ZarrVolume:
@@ -88,9 +76,9 @@ def open_parts(
     Raises:
         InputError: no store, no such array or several to choose from, other axes than asked for, or no numbers.
     """
-    chosen = _choose(path, dataset, ndim, voxel_size)
+    chosen = choose(path, dataset, ndim, voxel_size)
     node = chosen.node
-    axes = _volume_axes(chosen, ndim)
+    axes = volume_axes(chosen, ndim)
     layout = Layout(name, node.shape, node.dtype, node.chunks, axes, chosen.voxel_size, chosen.channel_names)
     return ZarrVolume(node, layout)
 
@@ -142,8 +130,8 @@ def create_zarr(
     else:
         for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
             make_group(group, zarr_format)
-        attributes = {SIZE_ATTRIBUTES[0]: size} if size else {}
-        attributes |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}  # type: ignore[dict-item]
+        attributes: dict[str, Any] = {SIZE_ATTRIBUTES[0]: size} if size else {}
+        attributes |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
         write_array(folder, zarr_format, sizes, kind, parts, fill_value, attributes)
     return open_zarr_for_writing(file, dataset)
 
@@ -157,98 +145,8 @@ def open_zarr_for_writing(path: str | os.PathLike[str], dataset: str = "0") -> Z
     file = Path(os.path.expanduser(os.fspath(path)))
     node = node_at(file / dataset)
     if node is None or not node.is_array:
-        raise InputError(f"{file}: no array {dataset!r}; it has: {_listing(file)}. Make it by create_zarr.")
+        raise InputError(f"{file}: no array {dataset!r}; it has: {listing(file)}. Make it by create_zarr.")
     return open_parts(file, f"{os.fspath(path)}::{dataset}" if dataset else os.fspath(path), dataset, len(node.shape))
-
-
-def require_store(path: Path) -> None:
-    """See that a folder is a store, or lies in one.
-
-    Raises:
-        InputError: it has no metadata.
-    """
-    if node_at(path) is None:
-        names = sorted(entry.name for entry in path.iterdir())[:6]
-        found = f"a folder with {', '.join(names) or 'nothing in it'}, without metadata of Zarr"
-        raise InputError(f"{path}: {found}; expected .zarray, .zgroup or zarr.json. Was it copied whole?")
-
-
-def _choose(path: Path, dataset: str | None, ndim: int, voxel_size: Sequence[float] | None) -> _Choice:
-    require_store(path)
-    node = node_at(path / (dataset or "").strip("/"))
-    if node is None:
-        raise InputError(f"{path}: no array or group {dataset!r}; it has: {_listing(path)}.")
-    images = list(_images(node))
-    if len(images) == 1:
-        return _level(*images[0], voxel_size)
-    arrays = [below for below in arrays_below(node)] if not images else []
-    fitting = [array for array in arrays if len(kept_axes(array.shape, ndim)) == ndim]
-    if len(arrays) == 1 or len(fitting) == 1:
-        return _known(next(iter(fitting or arrays)))
-    raise InputError(f"{path}: which array? It has: {_listing(path)}. Name one that is {ndim}D: {path}::name.")
-
-
-def _images(node: Node) -> Iterator[tuple[Node, Multiscale]]:
-    """Give the multiscale images at or below a group, but not the labels that belong to an image."""
-    if node.is_array:
-        return
-    if (image := multiscale_of(node)) is not None:
-        yield node, image
-        return
-    for folder in sorted(entry for entry in node.path.iterdir() if entry.is_dir()):
-        if (below := node_at(folder)) is not None:
-            yield from _images(below)
-
-
-def _level(node: Node, image: Multiscale, wanted: Sequence[float] | None) -> _Choice:
-    """Choose the level whose voxels are nearest in size to those wanted."""
-    chosen = image.levels[0]
-    sized = [(level, level.voxel_size) for level in image.levels if level.voxel_size is not None]
-    if wanted is not None and sized:
-        distances = [np.abs(np.log(np.divide(size, wanted))).sum() for _, size in sized]
-        chosen, lengths = sized[int(np.argmin(distances))]
-        size = " x ".join(f"{length:.4g}" for length in lengths)
-        logging.getLogger(__name__).info("%s: level %s, of voxels of %s µm (z, y, x).", node.path, chosen.path, size)
-    array = node_at(node.path / chosen.path)
-    if array is None or not array.is_array:
-        raise InputError(f"{node.path}: its metadata name a level {chosen.path!r}, which is not there. Copy it anew.")
-    return _Choice(array, image.axes, chosen.voxel_size, image.channel_names)
-
-
-def _known(array: Node) -> _Choice:
-    """Look what the groups above an array, as far as the store goes, and its own attributes say of it."""
-    folder = array.path
-    while is_zarr(folder.parent):
-        folder = folder.parent
-        above = node_at(folder)
-        image = multiscale_of(above) if above is not None else None
-        for level in image.levels if image is not None else ():
-            if image is not None and folder / level.path == array.path:
-                return _Choice(array, image.axes, level.voxel_size, image.channel_names)
-    size = next((as_voxel_size(array.attributes[name]) for name in SIZE_ATTRIBUTES if name in array.attributes), None)
-    return _Choice(array, "", size, array.attributes.get(NAMES_ATTRIBUTE, ()))
-
-
-def _volume_axes(chosen: _Choice, ndim: int) -> tuple[int, ...]:
-    """Return which stored axes are (C,) Z, Y, X.
-
-    Raises:
-        InputError: there are others, or these are not there.
-    """
-    shape, names = chosen.node.shape, chosen.axes
-    expected = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
-    found = f"{chosen.node.path}: {len(shape)}D, {f'axes {names} of ' if names else ''}shape {shape}"
-    axes = kept_axes(shape, ndim)
-    if len(names) == len(shape):  # named: only the others may be dropped, whatever the lengths
-        wanted = "zyx" if ndim == 3 else "czyx"
-        axes = tuple(axis for axis, name in enumerate(names) if name in wanted)
-        if "".join(names[axis] for axis in axes) != wanted or any(
-            size > 1 for axis, size in enumerate(shape) if axis not in axes
-        ):
-            axes = ()
-    if len(axes) != ndim:
-        raise InputError(f"{found}; expected {expected}. Save one channel, one time point.")
-    return axes
 
 
 def _refuse_other(
@@ -261,13 +159,6 @@ def _refuse_other(
             for sizes, kind, parts, version in (there, (shape, dtype, chunks, zarr_format))
         )
         raise InputError(f"{node.path}: there is an array already, {found}; expected {expected}. Remove it first.")
-
-
-def _listing(path: Path) -> str:
-    node = node_at(path)
-    arrays = list(arrays_below(node)) if node is not None else []
-    named = [f"{array.path.relative_to(path)} {array.shape} {array.metadata.get('dtype', '')}" for array in arrays[:12]]
-    return ", ".join(text.strip() for text in named) + (", …" if len(arrays) > 12 else "") or "none"
 
 
 def _first_words(error: Exception) -> str:

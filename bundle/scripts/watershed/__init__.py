@@ -31,6 +31,7 @@ from scripts.watershed.stage import STAGES
 
 __all__ = [
     "STAGES",
+    "TARGETS",
     "AffinityWatershed",
     "BCDWatershed",
     "BCWatershed",
@@ -38,3 +39,6 @@ __all__ = [
     "bc_watershed",
     "bcd_watershed",
 ]
+
+TARGETS: dict[str, type[BCDWatershed]] = {"bcd": BCDWatershed, "bc": BCWatershed, "affinity": AffinityWatershed}
+"""Decoders by the name that command lines have for them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io import check_writable, read_channel_names, read_maps, read_volume, write_volume
-from scripts.watershed.affinity import AffinityWatershed
-from scripts.watershed.decode import BCDWatershed, BCWatershed
+from scripts.watershed import TARGETS
+from scripts.watershed.channel import first_map
+from scripts.watershed.decode import BCDWatershed
 from scripts.watershed.stage import stage_bar
 
 __all__ = ["main"]
-
-TARGETS: dict[str, type[BCDWatershed]] = {"bcd": BCDWatershed, "bc": BCWatershed, "affinity": AffinityWatershed}
 
 
 def main(
@@ -54,31 +52,11 @@ def main(
         names = read_channel_names(pred, dataset)
         maps, voxel_size = read_maps(pred, dataset)
         given = None if seeds is None else read_volume(seeds)[0]
-        maps = maps[_first_map(pred, len(maps), names, decoder.map_names) :]
+        maps = maps[first_map(pred, len(maps), names, decoder.map_names) :]
         labels = decoder.decode(maps, seeds=given, on_stage=on_stage, **options)
         on_stage("write")
         write_volume(out, labels, _scaled(voxel_size, options.get("scale_factors", (1, 1, 1))))
     print(f"{np.count_nonzero(np.unique(labels))} instances in {Path(out)}")
-
-
-def _first_map(pred: str, count: int, names: Sequence[str], expected: Sequence[str]) -> int:
-    """1 where the translated image comes first, else 0; a file without names is told by its number of channels.
-
-    Affinities, of which there may be any number, are then taken to come without the image.
-    """
-    if names:
-        first = int(names[0] == "image")
-        found = list(dict.fromkeys(name.partition(" ")[0] for name in names[first:]))  # "affinity 1", "affinity 2"
-        if found != list(expected):
-            holds, wanted = ", ".join(names), ", ".join(expected)
-            raise InputError(f"{pred}: holds {holds}; expected {wanted}. Give the --target that it was made for.")
-        return first
-    if tuple(expected) == ("affinity",):
-        return 0
-    if count - len(expected) not in (0, 1):
-        wanted = f"{len(expected)} ({', '.join(expected)}) or {len(expected) + 1} (the translated image before them)"
-        raise InputError(f"{pred}: found {count} channels, expected {wanted}.")
-    return count - len(expected)
 
 
 def _check_flags(decoder: type[BCDWatershed], options: dict[str, Any]) -> None:

@@ -59,9 +59,14 @@ def affinity_watershed(
     Raises:
         InputError: when maps or seeds do not fit, or a name is unknown.
     """
-    rule = partial(_threshold, seed_affinity=seed_affinity, mask_affinity=mask_affinity)
-    recipe, sizes = Recipe(AXES, rule, connectivity=6, more=True), (min_seed_size, min_instance_size)
+    recipe, sizes = affinity_recipe(seed_affinity, mask_affinity), (min_seed_size, min_instance_size)
     return decode(maps, recipe, sizes, small_mode, scale_factors, seeds, return_seeds, ties, on_stage)
+
+
+def affinity_recipe(seed_affinity: float = 0.9, mask_affinity: float = 0.5) -> Recipe:
+    """Seeds, mask and heights of :func:`affinity_watershed`."""
+    rule = partial(_threshold, seed_affinity=seed_affinity, mask_affinity=mask_affinity)
+    return Recipe(AXES, rule, connectivity=6, more=True)
 
 
 class AffinityWatershed(BCDWatershed):
@@ -73,6 +78,7 @@ class AffinityWatershed(BCDWatershed):
 
     map_names = ("affinity",)
     decode = staticmethod(affinity_watershed)
+    recipe = staticmethod(affinity_recipe)
 
 
 def _threshold(maps: np.ndarray, unit: bool, seed_affinity: float, mask_affinity: float) -> Thresholded:

@@ -18,6 +18,30 @@ __all__ = ["BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
 HEIGHTS = ("foreground", "distance")
 
 
+def bcd_recipe(
+    seed_foreground: float = 0.9,
+    seed_contour: float = 0.2,
+    mask_foreground: float = 0.7,
+    seed_distance: float = 0.5,
+    mask_distance: float = -0.1,
+    height: str = "foreground",
+) -> Recipe:
+    """Seeds, mask and heights of :func:`bcd_watershed`.
+
+    Raises:
+        InputError: the name of the height map is unknown.
+    """
+    if height not in HEIGHTS:
+        raise InputError(f"height: found {height!r}, expected one of {', '.join(HEIGHTS)}.")
+    rule = Rule(seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance)
+    return Recipe(CHANNELS, partial(threshold, rule=rule, height=CHANNELS.index(height)))
+
+
+def bc_recipe(seed_foreground: float = 0.9, seed_contour: float = 0.8, mask_foreground: float = 0.85) -> Recipe:
+    """Seeds, mask and heights of :func:`bc_watershed`."""
+    return Recipe(CHANNELS[:2], partial(threshold, rule=Rule(seed_foreground, seed_contour, mask_foreground)))
+
+
 def bcd_watershed(
     maps: np.ndarray,
     *,
@@ -67,10 +91,7 @@ def bcd_watershed(
     Raises:
         InputError: when maps or seeds do not fit, or a name is unknown.
     """
-    if height not in HEIGHTS:
-        raise InputError(f"height: found {height!r}, expected one of {', '.join(HEIGHTS)}.")
-    rule = Rule(seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance)
-    recipe = Recipe(CHANNELS, partial(threshold, rule=rule, height=CHANNELS.index(height)))
+    recipe = bcd_recipe(seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance, height)
     sizes = (min_seed_size, min_instance_size)
     return decode(maps, recipe, sizes, small_mode, scale_factors, seeds, return_seeds, ties, on_stage)
 
@@ -91,8 +112,7 @@ def bc_watershed(
     on_stage: Callable[[str], Any] = quiet,
 ) -> Any:
     """Instances from foreground and contour maps (2, Z, Y, X); otherwise as :func:`bcd_watershed`."""
-    rule, sizes = Rule(seed_foreground, seed_contour, mask_foreground), (min_seed_size, min_instance_size)
-    recipe = Recipe(CHANNELS[:2], partial(threshold, rule=rule))
+    recipe, sizes = bc_recipe(seed_foreground, seed_contour, mask_foreground), (min_seed_size, min_instance_size)
     return decode(maps, recipe, sizes, small_mode, scale_factors, seeds, return_seeds, ties, on_stage)
 
 
@@ -107,10 +127,13 @@ class BCDWatershed:
 
     Attributes:
         map_names: names of the maps that it takes, in this order; `scripts.preflight` compares the representation's.
+        decode: the function.
+        recipe: its seeds, mask and heights, by the options that concern them.
     """
 
     map_names: tuple[str, ...] = CHANNELS
     decode: Callable[..., Any] = staticmethod(bcd_watershed)
+    recipe: Callable[..., Recipe] = staticmethod(bcd_recipe)
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -135,3 +158,4 @@ class BCWatershed(BCDWatershed):
 
     map_names = CHANNELS[:2]
     decode = staticmethod(bc_watershed)
+    recipe = staticmethod(bc_recipe)

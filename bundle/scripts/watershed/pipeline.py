@@ -14,7 +14,7 @@ from scripts.watershed.flood import LEVELS, blocked_value, flood, flood_by_heap,
 from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
 from scripts.watershed.threshold import is_unit_scale
 
-__all__ = ["TIES", "Recipe", "decode", "quiet"]
+__all__ = ["TIES", "Recipe", "decode", "flood_any", "quiet"]
 
 TIES = ("raster", "heap")
 
@@ -66,7 +66,7 @@ def decode(
         seeds = _number(found, sizes[0], recipe.connectivity)
     del found
     on_stage("flood")
-    labels = _flood(heights, seeds, ties)
+    labels = flood_by_heap(heights, seeds) if ties == "heap" else flood_any(heights, seeds)
     del heights
     kept = (seeds,) if return_seeds else ()
     del seeds
@@ -101,12 +101,12 @@ def _number(found: np.ndarray, min_size: int, connectivity: Literal[6, 26]) -> n
     return seeds
 
 
-def _flood(heights: np.ndarray, seeds: np.ndarray, ties: str) -> np.ndarray:
-    """Labels, however many levels the heights have."""
-    if ties == "heap":
-        return flood_by_heap(heights, seeds)
+def flood_any(heights: np.ndarray, seeds: np.ndarray, first: np.ndarray | None = None, first_id: int = 0) -> np.ndarray:
+    """Labels by `flood`, or `flood_floats` where heights have more levels than it can tell apart."""
     levels = heights if heights.dtype.kind == "u" else _levels(heights)
-    return flood_floats(heights, seeds) if levels is None else flood(levels, seeds)
+    if levels is None:
+        return flood_floats(heights, seeds, first, first_id)
+    return flood(levels, seeds, first, first_id)
 
 
 def _levels(heights: np.ndarray) -> np.ndarray | None:

@@ -1,0 +1,135 @@
+"""Command line: ``python -m scripts.blockwise --pred maps.zarr --out instances.ome.zarr``, for maps of any size."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from scripts.blockwise.grid import Grid
+from scripts.blockwise.option import doubled, options_of
+from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
+from scripts.blockwise.run import UnfinishedError
+from scripts.blockwise.schedule import Schedule
+from scripts.blockwise.source import Maps
+from scripts.blockwise.volume import checked_target, label_volume
+from scripts.errors import InputError
+from scripts.flag import flag
+from scripts.watershed import TARGETS
+
+__all__ = ["main"]
+
+BLOCK = (128, 256, 256)
+LATER = 75
+"""Exit status where other shards have to be done first (EX_TEMPFAIL)."""
+
+
+def main(
+    pred: str,
+    out: str,
+    target: str = "bcd",
+    dataset: str | None = None,
+    unit: bool | None = None,
+    block: Sequence[int] | None = None,
+    halo: Sequence[int] = (16, 32, 32),
+    max_halo: Sequence[int] | None = None,
+    memory: float | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    shard: int = 0,
+    shards: int = 1,
+    table: str | None = None,
+    plan: bool = False,
+    keep: bool = False,
+    **options: Any,
+) -> None:
+    """Decode maps of any size to the instances that scripts.watershed finds in the whole.
+
+    Stopped or killed, it goes on when the same command is given.
+
+    Args:
+        pred: maps (C, Z, Y, X): Zarr, OME-Zarr or HDF5.
+        out: .ome.zarr for the instances, with their lower resolutions; a table of them, .csv, is written beside it.
+        target: what the maps are, bcd, bc or affinity.
+        dataset: name of the maps, where the file has several.
+        unit: for maps of floats, whether they run from 0 to 1 (true) or to 255 (false).
+        block: (z,y,x) of a block; by default 128,256,256, or smaller to fit --memory.
+        halo: (z,y,x) around a block, about as wide as an object.
+        max_halo: (z,y,x) up to which it is doubled where a label is not certain; by default eight times the halo.
+        memory: GB that each worker may take.
+        workers: processes on this machine.
+        scheduler: of Dask, tcp://host:port, or "local" for one on this machine.
+        shard: part of the blocks that this run does, from 0, where several runs share them.
+        shards: number of such runs.
+        table: another name for the table, .csv or .parquet.
+        plan: print what the run will take, and do nothing.
+        keep: keep the folder of the run, OUT.work.
+        options: thresholds of scripts.watershed, min_seed_size, min_instance_size, small_mode (background, none).
+
+    Raises:
+        InputError: a file or a flag does not fit.
+    """
+    schedule = Schedule(workers, scheduler, shard, shards)
+    decoder = _decoder(target, options)
+    checked_target(out)
+    maps = Maps(pred, TARGETS[target], dataset, unit)
+    doubled(halo, max_halo or halo)
+    block = _block(maps, block, halo, memory)
+    if flag(plan, "plan"):
+        grid, share = Grid.of(maps.shape, block), workers * shards
+        print(make_plan(maps, grid, options_of(decoder).recipe, doubled(halo, halo)[0], share))
+        return
+    found = label_volume(
+        pred,
+        out,
+        decoder,
+        dataset=dataset,
+        unit=unit,
+        block=block,
+        halo=halo,
+        max_halo=max_halo,
+        schedule=schedule,
+        table=table,
+        keep=flag(keep, "keep"),
+    )
+    print(f"{found.instances} instances in {out}; {100 * found.certain:.4f} % of the voxels certain", end="")
+    print(f"; {found.grown} blocks needed a larger halo" if found.grown else "")
+
+
+def _decoder(target: str, options: dict[str, Any]) -> Any:
+    if target not in TARGETS:
+        raise InputError(f"found --target {target}, expected one of {', '.join(TARGETS)}.")
+    known = sorted(
+        {*inspect.signature(TARGETS[target].recipe).parameters, "min_seed_size", "min_instance_size", "small_mode"}
+    )
+    if unknown := sorted(set(options) - set(known)):
+        flags = ", --".join([*list(inspect.signature(main).parameters)[:-1], *known])
+        raise InputError(f"found flag --{unknown[0]}, expected --{flags}.")
+    return TARGETS[target](**options)
+
+
+def _block(maps: Maps, block: Sequence[int] | None, halo: Sequence[int], memory: float | None) -> Sequence[int]:
+    """The block asked for, or one that fits into the memory."""
+    if memory is None:
+        return block or BLOCK
+    channels, itemsize = maps.channels, maps.volume.dtype.itemsize
+    fitting = fitting_block(maps.shape, halo, channels, itemsize, memory * 1e9, block or BLOCK)
+    if block and (needed := window_bytes(block, halo, channels, itemsize)) > memory * 1e9:
+        advice = ",".join(map(str, fitting))
+        raise InputError(f"--block {block} needs {needed / 1e9:.2f} GB, --memory is {memory:g}. Give --block {advice}.")
+    return fitting
+
+
+if __name__ == "__main__":
+    import fire
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        fire.Fire(main)
+    except UnfinishedError as later:
+        print(f"{later} Give the same command again when they are done.")
+        sys.exit(LATER)
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,76 @@
+"""The table of instances, as CSV or Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import replacing
+
+__all__ = ["check_table", "write_table"]
+
+_ROWS = 100_000  # formatted at once
+
+
+def check_table(path: Path) -> None:
+    """See that a table of this name can be written.
+
+    Raises:
+        InputError: another extension, or pyarrow is missing for Parquet.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: expected a table's name ending in .csv or .parquet.")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise InputError(f"{path}: Parquet needs pyarrow: pip install pyarrow, or name a .csv.") from error
+
+
+def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> None:
+    """Write one row for each instance.
+
+    Args:
+        path: .csv or .parquet; replaced once the new one is whole.
+        instances: what `scripts.blockwise.measure.join` returns, and `seed_voxels`, `seed_foreground` (sum).
+        names: of the first two maps, or one.
+        scale: that these are divided by to be in [0, 1].
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    columns = _columns(instances, names, scale)
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
+            return
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(",".join(columns) + "\n")
+            for begin in range(0, len(columns["id"]), _ROWS):
+                texts = [_text(column[begin : begin + _ROWS]) for column in columns.values()]
+                file.writelines(",".join(row) + "\n" for row in zip(*texts, strict=True))
+
+
+def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
+    voxels = instances["voxels"]
+    columns = {"id": instances["ids"], "voxels": voxels}
+    for index, axis in enumerate("zyx"):
+        columns[f"{axis}_start"], columns[f"{axis}_stop"] = instances["start"][:, index], instances["stop"][:, index]
+    for index, axis in enumerate("zyx"):
+        columns[f"{axis}_centroid"] = instances["position"][:, index] / voxels
+    columns["touches_border"] = instances["border"].astype(np.uint8)
+    for column, name in zip(("foreground", "contour"), names, strict=False):
+        columns[f"mean_{name.replace(' ', '_')}"] = instances[column] / voxels / scale
+    columns["seed_voxels"] = instances["seed_voxels"]
+    columns["seed_strength"] = instances["seed_foreground"] / np.maximum(1, instances["seed_voxels"]) / scale
+    return columns
+
+
+def _text(values: np.ndarray) -> list[str]:
+    return [f"{value:.6g}" for value in values] if values.dtype.kind == "f" else [str(value) for value in values]

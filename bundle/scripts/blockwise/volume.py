@@ -1,0 +1,203 @@
+"""Maps of any size to instances: the stages in their order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scripts.blockwise.clean import CleanWork, LevelWork
+from scripts.blockwise.folder import WorkFolder
+from scripts.blockwise.grid import Grid
+from scripts.blockwise.identity import identify
+from scripts.blockwise.label import LabelWork
+from scripts.blockwise.measure import join
+from scripts.blockwise.option import Options, Triple, doubled, options_of
+from scripts.blockwise.run import Run
+from scripts.blockwise.schedule import Schedule
+from scripts.blockwise.seed import SeedWork
+from scripts.blockwise.source import Maps
+from scripts.blockwise.table import check_table, write_table
+from scripts.errors import InputError
+from scripts.volume_io import ZarrVolume, create_zarr, pyramid_factors, write_ome_metadata
+from scripts.watershed import BCDWatershed
+
+__all__ = ["Summary", "label_volume"]
+
+logger = logging.getLogger(__name__)
+
+
+class Summary(NamedTuple):
+    """What came out.
+
+    Attributes:
+        instances: how many there are.
+        certain: share of the voxels whose label is proven to be that of the volume as a whole.
+        grown: blocks for which the first halo was not enough.
+    """
+
+    instances: int
+    certain: float
+    grown: int
+
+
+def label_volume(
+    pred: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    decoder: BCDWatershed,
+    *,
+    dataset: str | None = None,
+    unit: bool | None = None,
+    block: Sequence[int] = (128, 256, 256),
+    halo: Sequence[int] = (16, 32, 32),
+    max_halo: Sequence[int] | None = None,
+    schedule: Schedule | None = None,
+    table: str | os.PathLike[str] | None = None,
+    keep: bool = False,
+) -> Summary:
+    """Decode maps of any size, block by block, to the labels that `decoder` gives of the whole.
+
+    Beside `out` a folder `<out>.work` holds what is unfinished. Given again after it was stopped or killed, the same
+    call goes on from there.
+
+    Memory of a worker: see `scripts.blockwise.plan`.
+
+    Args:
+        pred: store of maps (C, Z, Y, X); see `scripts.blockwise.source.Maps`.
+        out: OME-Zarr for the labels, uint32 (uint64 beyond 4 billion seeds), a name ending in .zarr; must not exist.
+        decoder: with its thresholds. `small_mode` is background or none.
+        dataset: see `Maps`.
+        unit: see `Maps`.
+        block: (z, y, x) for each block.
+        halo: (z, y, x) around it.
+        max_halo: up to which it is doubled where labels are uncertain, by default eight times as much.
+        schedule: the workers.
+        table: .csv or .parquet, by default beside `out`.
+        keep: keep the work folder.
+
+    Raises:
+        InputError: something does not fit; named before any work.
+        UnfinishedError: other shards are not done.
+    """
+    target, schedule = checked_target(out), schedule or Schedule()
+    rows = Path(table) if table else target.with_name(target.name.removesuffix(".zarr").removesuffix(".ome") + ".csv")
+    check_table(rows)
+    options, maps = options_of(decoder), Maps(pred, type(decoder), dataset, unit)
+    grid = Grid.of(maps.shape, block)
+    halos = doubled(halo, max_halo or [8 * side for side in halo])
+    folder = WorkFolder(f"{target}.work")
+    settings: dict[str, Any] = {
+        "pred": os.path.abspath(pred),
+        "dataset": dataset,
+        "shape": grid.shape,
+        "block": grid.block,
+    }
+    settings |= {"halos": halos, "unit": maps.unit, "decoder": type(decoder).__name__, **options.given}
+    with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
+        folder.open(settings)
+        job = _Job(maps, Run(grid, folder, schedule), options, target, rows)
+        summary = job.run(halos)
+    if schedule.shard == 0 and not keep:
+        shutil.rmtree(folder.path)
+    return summary
+
+
+def checked_target(out: str | os.PathLike[str]) -> Path:
+    """Return the path of the labels.
+
+    Raises:
+        InputError: another format, or it exists.
+    """
+    target = Path(os.path.expanduser(out))
+    if target.suffix != ".zarr":
+        raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
+    if target.exists():
+        raise InputError(f"{target} exists already. Remove it, or name another --out.")
+    return target
+
+
+class _Job(NamedTuple):
+    maps: Maps
+    run_: Run
+    options: Options
+    target: Path
+    table: Path
+
+    def run(self, halos: Sequence[Triple]) -> Summary:
+        run, maps, recipe = self.run_, self.maps, self.options.recipe
+        grid, folder = run.grid, run.folder
+        seeds = self._store(folder.path / "seeds.zarr", grid, np.dtype(np.uint32), "0")
+        run.stage("seeds", SeedWork(grid, maps, recipe, seeds, folder))
+        run.alone("volume", lambda: identify(grid, folder, self.options.min_seed_size))
+        many = len(folder.load("volume", 0)["sizes"]) > np.iinfo(np.uint32).max
+        labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0")
+        run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, folder, halos))
+        run.alone("dropped", self._drop_small)
+        run.stage("clean", CleanWork(grid, labels, folder))
+        levels = self._pyramid(labels)
+        run.alone("finished", lambda: self._finish(levels))
+        return self._summary(halos[0])
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the labels are until all of them are there."""
+        return self.run_.folder.path / self.target.name
+
+    def _store(self, path: Path, grid: Grid, dtype: np.dtype, dataset: str) -> ZarrVolume:
+        z, y, x = (chunk_side(side) for side in grid.block)
+        return create_zarr(path, grid.shape, dtype, (z, y, x), self.maps.volume.voxel_size, dataset=dataset)
+
+    def _drop_small(self) -> None:
+        folder = self.run_.folder
+        instances = join(folder.load("labels", block) for block in range(len(self.run_.grid)))
+        small = instances["voxels"] < self.options.min_instance_size
+        seeds = folder.load("volume", 0)
+        kept = {name: column[~small] for name, column in instances.items()}
+        kept |= {"seed_voxels": seeds["sizes"][kept["ids"]], "seed_foreground": seeds["foreground"][kept["ids"]]}
+        folder.save("instances", 0, kept)
+        folder.save("dropped", 0, {"ids": instances["ids"][small]})
+
+    def _pyramid(self, finest: ZarrVolume) -> list[tuple[str, Triple]]:
+        levels: list[tuple[str, Triple]] = [("0", (1, 1, 1))]
+        finer = finest
+        for level, factors in list(enumerate(pyramid_factors(finest.shape, finest.voxel_size, finest.chunks)))[1:]:
+            z, y, x = (int(factor // before) for factor, before in zip(factors, levels[-1][1], strict=True))
+            shape = [-(-size // step) for size, step in zip(finer.shape, (z, y, x), strict=True)]
+            grid, stage = Grid.of(shape, self.run_.grid.block), f"level_{level}"
+            labels = self._store(self.unfinished, grid, finest.dtype, str(level))
+            work = LevelWork(grid, finer, labels, (z, y, x), self.run_.folder, stage)
+            self.run_._replace(grid=grid).stage(stage, work)
+            levels.append((str(level), factors))
+            finer = labels
+        return levels
+
+    def _finish(self, levels: Sequence[tuple[str, Triple]]) -> None:
+        folder, maps = self.run_.folder, self.maps
+        write_ome_metadata(self.unfinished, self.target.stem, levels, maps.volume.voxel_size, labels=True)
+        scale = 1.0 if maps.unit else 255.0
+        write_table(self.table, folder.load("instances", 0), self.options.recipe.names[:2], scale)
+        os.replace(self.unfinished, self.target)
+        folder.save("finished", 0, {})
+
+    def _summary(self, first: Triple) -> Summary:
+        folder, grid = self.run_.folder, self.run_.grid
+        results = [folder.load("labels", block) for block in range(len(grid))]
+        uncertain = sum(int(result["uncertain"]) for result in results)
+        grown = sum(tuple(result["halo"].tolist()) != tuple(first) for result in results)
+        z, y, x = grid.shape
+        return Summary(len(folder.load("instances", 0)["ids"]), 1 - uncertain / (z * y * x), grown)
+
+
+def chunk_side(side: int, most: int = 64) -> int:
+    """Return the longest chunk of at most `most` voxels that divides a block's side; the side itself if it has none.
+
+    >>> chunk_side(256), chunk_side(100), chunk_side(127)
+    (64, 50, 127)
+    """
+    fitting = [chunk for chunk in range(min(side, most), 0, -1) if side % chunk == 0]
+    return fitting[0] if fitting[0] >= min(side, 16) else side

@@ -1,0 +1,148 @@
+"""What every training here shares: networks with an optimiser each, one step on labelled X, terms by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from monai.engines import Trainer
+from monai.engines.utils import IterationEvents
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from scripts.allocator import reused_memory
+from scripts.flag import flag
+from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.update import FiniteWatch, Update
+
+__all__ = ["SourceTrainer"]
+
+
+class SourceTrainer(Trainer):
+    """Trains `generator_yx` on labelled X alone: its maps by the labels, its image to be X itself.
+
+    What a batch holds and the arguments are described at `scripts.trainer.CySGANTrainer`; other trainings replace
+    `_stage`. `engine.state.output` names every term; `engine.state.panels` holds the step's volumes for image handlers.
+
+    Args:
+        device: where the networks are.
+        max_epochs: epochs of `epoch_length` iterations.
+        data_loader: yields the batches.
+        networks: by name, `generator_yx` among them.
+        optimizers: by name, `warm_up` for the step on X among them where there is one.
+        schedules: of the optimisers' rates, the same names.
+        representation: encodes, activates and scores the maps (`scripts.representation.Representation`).
+        loss_weights: weight of each term by name; a term left out weighs 1, a term weighing 0 is not logged.
+        max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
+        check_interval: iterations between looks for values that are no numbers, on a GPU (see `FiniteWatch`).
+        epoch_length: iterations of an epoch, default one pass over `data_loader`.
+        inferer: how a generator is applied to a patch; kept for MONAI's property check.
+        amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
+        compile: let torch compile the networks when the training starts, which takes the first iterations minutes.
+        handlers: ignite handlers.
+        **options: passed to `monai.engines.Trainer`.
+
+    Raises:
+        NonFiniteLossError: as soon as a term is NaN or infinite, on a CPU before any step on it.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        data_loader: Iterable,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        schedules: Mapping[str, LRScheduler],
+        representation: Any,
+        loss_weights: Mapping[str, float] | None = None,
+        max_gradient_norm: float | None = None,
+        check_interval: int = 10,
+        epoch_length: int | None = None,
+        inferer: Inferer | None = None,
+        amp: bool | str = False,
+        compile: bool | str = False,
+        handlers: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.networks = dict(networks)
+        self.network = self.networks["generator_yx"]
+        self.optimizers, self.schedules = dict(optimizers), dict(schedules)
+        self.optimizer = self.optimizers["generator_yx"]
+        self.representation = representation
+        self.loss_weights = dict(loss_weights or {})
+        self.update = Update(self.optimizers, self.schedules, self.loss_weights, max_gradient_norm)
+        self.watch = FiniteWatch(check_interval)
+        self.compile, amp = flag(compile, "compile"), flag(amp, "amp")
+        super().__init__(device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, **options)
+        self.inferer = inferer or SimpleInferer()
+        self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
+        self.state.panels = {}
+        # Only now: handlers may look at the engine's parts when they attach.
+        self._register_handlers(handlers or ())
+
+    def run(self) -> None:
+        """Train; memory that is freed meanwhile is kept for reuse."""
+        if self.compile:
+            for network in self.networks.values():
+                network.compile()
+        with reused_memory():
+            super().run()
+
+    def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
+        terms = self._stage()(batch)
+        self.watch.look(self.state.iteration, last=self._ends())
+        self.state.output = {name: value.detach() for name, value in terms.items()}
+        self._stage_completed()
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
+
+    def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+        """The step of this iteration."""
+        return self._supervised_step
+
+    def _ends(self) -> bool:
+        """Whether a stage ends with this iteration."""
+        return self.state.iteration == self.state.max_epochs * self.state.epoch_length
+
+    def _stage_completed(self) -> None:
+        """What is to be done between two stages."""
+
+    def _supervised_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with self._autocast():
+            terms = self._supervised_terms(batch)
+        return self._step_alone(terms)
+
+    def _supervised_terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        image, logits = self._translate("generator_yx", batch["image_x"])
+        self._show(x=batch["image_x"], rec_x=image, maps_x=self.representation.activate(logits))
+        return {
+            "segmentation_x": self.representation.loss(logits, batch["target_x"]),
+            "identity_x": F.l1_loss(image, batch["recon_x"]),
+        }
+
+    def _step_alone(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        losses = self._optimise(terms, ["warm_up"], [self.network])
+        self.loss_scaler.update()
+        return losses
+
+    def _translate(self, name: str, image: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.networks[name](image)
+        return torch.tanh(output[:, :1]), output[:, 1:]
+
+    def _optimise(
+        self, terms: dict[str, Tensor], names: list[str], limited: list[nn.Module], cut: GradientCut | None = None
+    ) -> dict[str, Tensor]:
+        self.watch(terms, self.state.iteration, self.state.device)
+        return self.update(terms, names, limited, self.loss_scaler, cut)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+
+    def _show(self, **volumes: Tensor) -> None:
+        self.state.panels.update({name: volume.detach()[0] for name, volume in volumes.items()})

@@ -1,0 +1,531 @@
+"""Volumes cut into blocks: the labels are those of the whole, whoever works on them and however often he is killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from scripts.blockwise import label as label_module
+from scripts.blockwise.__main__ import main
+from scripts.blockwise.folder import WorkFolder
+from scripts.blockwise.grid import Grid, shape_of
+from scripts.blockwise.label import LabelWork
+from scripts.blockwise.measure import join, measure
+from scripts.blockwise.plan import fitting_block, window_bytes
+from scripts.blockwise.run import UnfinishedError
+from scripts.blockwise.schedule import Schedule
+from scripts.blockwise.seed import SeedWork
+from scripts.blockwise.table import check_table
+from scripts.blockwise.volume import label_volume
+from scripts.errors import InputError
+from scripts.representation import Affinity
+from scripts.volume_io import create_zarr, open_volume
+from scripts.watershed import (
+    AffinityWatershed,
+    BCDWatershed,
+    BCWatershed,
+    affinity_watershed,
+    bc_watershed,
+    bcd_watershed,
+)
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
+SHAPE = (30, 64, 70)
+BLOCKS = [(30, 64, 70), (16, 32, 32), (11, 23, 29), (30, 8, 70)]
+SMALL = {"min_instance_size": 100}
+HALO = (2, 4, 4)
+
+
+def noisy_maps(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Foreground, contour and distance, bytes with plateaus at 255, in one tangled piece."""
+    rng = np.random.default_rng(seed)
+    fields = [gaussian_filter(rng.normal(size=shape), (1, 2, 2)) for _ in range(3)]
+    stacked = np.stack([fields[0] * 900 + 190, fields[1] * 400 + 40, fields[2] * 600 + 190])
+    return stacked.clip(0, 255).astype(np.uint8)
+
+
+def stored(folder: Path, maps: np.ndarray, names: tuple[str, ...] = ("foreground", "contour", "distance")) -> Path:
+    """Maps as a Zarr store whose chunks fit none of the blocks."""
+    path = folder / "maps.zarr"
+    store = create_zarr(path, maps.shape, maps.dtype, (1, 13, 20, 20), (2.0, 1.0, 1.0), names)
+    store[tuple(slice(0, size) for size in maps.shape)] = maps
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    volume = open_volume(path)
+    return volume[tuple(slice(0, size) for size in volume.shape)]
+
+
+@pytest.fixture(scope="module")
+def pred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored(tmp_path_factory.mktemp("maps"), noisy_maps(0))
+
+
+@pytest.fixture(scope="module")
+def whole() -> np.ndarray:
+    labels = bcd_watershed(noisy_maps(0), **SMALL)
+    assert 20 < len(np.unique(labels)) < labels.max()  # there are small ones that were dropped
+    return labels
+
+
+# ---- the labels ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_labels_are_those_of_the_whole(pred: Path, whole: np.ndarray, tmp_path: Path, block: Any, workers: int) -> None:
+    out, schedule = tmp_path / "o.ome.zarr", Schedule(workers)
+    found = label_volume(pred, out, BCDWatershed(**SMALL), block=block, halo=HALO, schedule=schedule)
+    np.testing.assert_array_equal(read(out), whole)
+    assert found.instances == np.count_nonzero(np.unique(whole))
+    assert found.certain == 1
+    assert not (tmp_path / "o.ome.zarr.work").exists()
+
+
+def test_four_workers_and_a_dask_cluster_give_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    for name, schedule in {"four": Schedule(4), "dask": Schedule(2, "local")}.items():
+        out = tmp_path / f"{name}.ome.zarr"
+        label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, schedule=schedule)
+        np.testing.assert_array_equal(read(out), whole)
+
+
+@settings(max_examples=10, deadline=None, phases=[Phase.generate])  # without shrinking: minutes
+@given(st.integers(0, 1000), st.tuples(st.integers(5, 14), st.integers(7, 20), st.integers(7, 20)))
+def test_random_maps_and_blocks(tmp_path_factory: pytest.TempPathFactory, seed: int, block: tuple[int, ...]) -> None:
+    folder, shape = tmp_path_factory.mktemp("random"), (14, 20, 22)
+    maps = noisy_maps(seed, shape)
+    pred, decoder = stored(folder, maps), BCDWatershed(**SMALL)
+    found = label_volume(pred, folder / "o.zarr", decoder, block=block, halo=(1, 1, 1), max_halo=shape)
+    assert found.certain == 1  # a halo of the whole volume leaves no doubt
+    np.testing.assert_array_equal(read(folder / "o.zarr"), bcd_watershed(maps, **SMALL))
+
+
+@pytest.mark.parametrize("height", ["foreground", "distance"])
+def test_other_thresholds_and_small_instances_that_stay(pred: Path, tmp_path: Path, height: str) -> None:
+    options = {
+        "mask_foreground": 0.5,
+        "mask_distance": -0.5,
+        "min_seed_size": 5,
+        "small_mode": "none",
+        "height": height,
+    }
+    label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**options), block=(16, 32, 32), halo=HALO)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), bcd_watershed(noisy_maps(0), **options))
+
+
+def test_foreground_and_contour_alone(tmp_path: Path) -> None:
+    maps = noisy_maps(1)[:2]
+    pred = stored(tmp_path, maps, ("foreground", "contour"))
+    label_volume(pred, tmp_path / "o.zarr", BCWatershed(**SMALL), block=(16, 32, 32), halo=HALO)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), bc_watershed(maps, **SMALL))
+
+
+def test_affinities_after_a_translated_image(tmp_path: Path) -> None:
+    labels = bcd_watershed(noisy_maps(2), min_instance_size=0).astype(np.uint16)
+    maps = (255 * gaussian_filter(Affinity().encode(labels), (0, 0.5, 1, 1))).astype(np.uint8)
+    pred = stored(tmp_path, np.concatenate([maps[:1], maps]), ("image", "affinity 1", "affinity 2", "affinity 3"))
+    options = {"seed_affinity": 0.8, "min_seed_size": 5, "min_instance_size": 30}
+    label_volume(pred, tmp_path / "o.zarr", AffinityWatershed(**options), block=(16, 32, 32), halo=HALO)
+    expected = affinity_watershed(maps, **options)
+    assert expected.any()
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_of_any_number_of_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    maps = (noisy_maps(3) / 255 + rng.uniform(0, 1e-4, (3, *SHAPE))).clip(0, 1).astype(dtype)
+    monkeypatch.setattr("scripts.watershed.pipeline.LEVELS", 100)
+    expected = bcd_watershed(maps, **SMALL)
+    pred = stored(tmp_path, maps)
+    label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, unit=True)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), expected)
+
+
+def test_a_halo_that_may_not_grow_leaves_doubt(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    found = label_volume(
+        pred, tmp_path / "o.zarr", BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, max_halo=HALO, keep=True
+    )
+    folder, grid = WorkFolder(tmp_path / "o.zarr.work"), Grid.of(SHAPE, (16, 32, 32))
+    uncertain = sum(int(folder.load("labels", block)["uncertain"]) for block in range(len(grid)))
+    assert 0 < uncertain < 0.5 * whole.size
+    assert found.certain == 1 - uncertain / whole.size
+    # the guess is a good one: what differs is less than what was in doubt
+    assert np.count_nonzero(read(tmp_path / "o.zarr") != whole) <= uncertain
+
+
+def test_nothing_in_the_maps_gives_no_instance(tmp_path: Path) -> None:
+    pred = stored(tmp_path, np.zeros((3, 8, 9, 10), np.uint8))
+    assert label_volume(pred, tmp_path / "o.zarr", BCDWatershed(), block=(4, 4, 4), halo=(1, 1, 1)).instances == 0
+    assert not read(tmp_path / "o.zarr").any()
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 1
+
+
+# ---- numbers too large for 32 bits -----------------------------------------------------------------------------------
+def test_first_voxels_and_ids_beyond_32_bits(tmp_path: Path) -> None:
+    # a sparse volume of 8.6 · 10^9 voxels, of which two blocks are looked at
+    shape, block = (2048, 2048, 2048), (8, 2048, 2048)
+    maps = create_zarr(tmp_path / "m.zarr", (3, *shape), np.uint8, (1, 8, 256, 256))
+    last = len(Grid.of(shape, block)) - 1
+    grid = Grid.of(shape, block)
+    box = (slice(2042, 2046), slice(2000, 2010), slice(2030, 2040))
+    maps[(slice(0, 1), *box)] = np.full((1, 4, 10, 10), 255, np.uint8)
+    maps[(slice(2, 3), *box)] = np.full((1, 4, 10, 10), 255, np.uint8)
+    folder = WorkFolder(tmp_path / "work")
+    seeds = create_zarr(tmp_path / "s.zarr", shape, np.uint32, (8, 256, 256))
+    from scripts.blockwise.source import Maps
+
+    work = SeedWork(grid, Maps(tmp_path / "m.zarr", BCDWatershed), BCDWatershed.recipe(), seeds, folder)
+    work(last)
+    first = folder.load("seeds", last)["first"][1]
+    assert first == (2042 * 2048 + 2000) * 2048 + 2030 > 2**32
+    labels = create_zarr(tmp_path / "l.zarr", shape, np.uint64, (8, 256, 256))
+    big = 2**40 + 1
+    folder.save("ids", last, {"ids": np.array([0, big])})
+    folder.save("ids", last - 1, {"ids": np.array([0])})
+    LabelWork(grid, work.maps, work.recipe, seeds, labels, folder, [(1, 1, 1)])(last)
+    assert np.unique(labels[box]).tolist() == [big]
+    assert folder.load("labels", last)["ids"].tolist() == [big]
+
+
+# ---- stopped, killed, shared -----------------------------------------------------------------------------------------
+def command(pred: Path, out: Path, *flags: str) -> list[str]:
+    flags = ("--block", "11,23,29", "--halo", "2,4,4", "--min_instance_size", "100", *flags)
+    return [sys.executable, "-m", "scripts.blockwise", "--pred", str(pred), "--out", str(out), *flags]
+
+
+def test_what_is_finished_is_not_done_again(
+    pred: Path, whole: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, done = tmp_path / "o.zarr", []
+    flood = label_module.flood_block
+
+    def failing(*given: Any, **options: Any) -> Any:
+        done.append(1)
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        return flood(*given, **options)
+
+    monkeypatch.setattr(label_module, "flood_block", failing)
+    with pytest.raises(KeyboardInterrupt):
+        label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=(16, 32, 32))
+    assert not out.exists()
+    label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=(16, 32, 32))
+    assert len(done) == 5 - 1 + 1 + len(Grid.of(SHAPE, (16, 32, 32))) - 4
+    np.testing.assert_array_equal(read(out), whole)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_the_result_is_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    rng, out, kills = random.Random(0), tmp_path / "o.zarr", 0
+    while kills < 20:
+        # in a group of its own, so that workers can be killed and not the tests
+        run = subprocess.Popen(
+            command(pred, out, "--workers", "2"), cwd=BUNDLE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        time.sleep(rng.uniform(0.5, 4))
+        if run.poll() is not None:
+            assert run.returncode == 0, run.communicate()[1]
+            np.testing.assert_array_equal(read(out), whole)
+            subprocess.run(["rm", "-r", str(out)], check=True)  # begin anew
+            continue
+        workers = children(run.pid)
+        victim = rng.choice(workers or [run.pid])
+        os.kill(victim, signal.SIGKILL)
+        kills += 1
+        if victim == run.pid or rng.random() < 0.5:
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate(timeout=60)
+        assert run.returncode != 0
+    subprocess.run(command(pred, out), cwd=BUNDLE, check=True, capture_output=True)
+    np.testing.assert_array_equal(read(out), whole)
+
+
+def children(pid: int) -> list[int]:
+    """Workers of a run: its children but for the resource tracker of multiprocessing."""
+    import psutil
+
+    try:
+        found = psutil.Process(pid).children()
+        return [child.pid for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def test_a_dead_worker_is_told_in_one_line(pred: Path, tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        command(pred, tmp_path / "o.zarr", "--workers", "2"), cwd=BUNDLE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while len(workers := children(run.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(workers[0], signal.SIGKILL)
+    message = run.communicate(timeout=60)[1]
+    assert run.returncode == 1
+    assert "a worker died" in message.splitlines()[-1]
+    assert "Traceback" not in message
+
+
+def test_shards_wait_for_each_other_and_give_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    out, decoder, rounds = tmp_path / "o.zarr", BCDWatershed(**SMALL), 0
+    options: dict[str, Any] = {"block": (16, 32, 32), "halo": HALO}
+    while not out.exists():
+        for shard in (2, 1, 0):
+            try:
+                label_volume(pred, out, decoder, schedule=Schedule(shard=shard, shards=3), **options)
+            except UnfinishedError as later:
+                assert "left to" in str(later)
+        rounds += 1
+        assert rounds < 12
+    np.testing.assert_array_equal(read(out), whole)
+
+
+def test_an_unfinished_shard_ends_with_its_own_status(pred: Path, tmp_path: Path) -> None:
+    flags = ("--shard", "1", "--shards", "2")
+    run = subprocess.run(command(pred, tmp_path / "o.zarr", *flags), cwd=BUNDLE, capture_output=True, text=True)
+    assert run.returncode == 75
+    assert "Give the same command again" in run.stdout
+
+
+def test_two_runs_of_one_output_are_refused(pred: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.zarr"
+    folder = WorkFolder(f"{out}.work")
+    with folder.locked("shard_0_of_1"), pytest.raises(InputError, match=f"process {os.getpid()} on"):
+        label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
+
+
+def test_the_lock_of_a_process_that_is_gone_does_not_hold(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    lock = tmp_path / "run.lock"
+    import socket
+
+    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": int(gone.stdout)}))
+    with WorkFolder(tmp_path).locked():
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not lock.exists()
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+def test_a_run_is_not_continued_with_other_settings(pred: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.zarr"
+    with pytest.raises(UnfinishedError):
+        label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO, schedule=Schedule(shard=1, shards=2))
+    with pytest.raises(InputError, match=r"seed_foreground: 0.9 there, 0.8 now"):
+        label_volume(pred, out, BCDWatershed(seed_foreground=0.8), block=(16, 32, 32), halo=HALO)
+
+
+def test_a_store_that_changed_its_shape_is_told(tmp_path: Path) -> None:
+    pred, out = stored(tmp_path, noisy_maps(0)), tmp_path / "o.zarr"
+    options: dict[str, Any] = {"block": (16, 32, 32), "halo": HALO}
+    with pytest.raises(UnfinishedError):
+        label_volume(pred, out, BCDWatershed(), schedule=Schedule(shard=1, shards=2), **options)
+    subprocess.run(["rm", "-r", str(pred)], check=True)
+    stored(tmp_path, noisy_maps(0, (30, 64, 71)))
+    with pytest.raises(InputError, match=r"shape: \[30, 64, 70\] there, \[30, 64, 71\] now"):
+        label_volume(pred, out, BCDWatershed(), **options)
+
+
+def test_a_damaged_result_names_its_file(pred: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.zarr"
+    with pytest.raises(UnfinishedError):
+        label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO, schedule=Schedule(shard=1, shards=2))
+    damaged = Path(f"{out}.work", "seeds", "00000001.npz")
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    with pytest.raises(InputError, match=r"00000001.npz cannot be read.*its block is redone"):
+        label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
+    damaged.unlink()
+    label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
+    np.testing.assert_array_equal(read(out), bcd_watershed(noisy_maps(0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"out": "o.tif"}, "expected a name ending in .zarr"),
+        ({"block": (0, 4, 4)}, "three whole numbers"),
+        ({"halo": (1, 2)}, "three voxels"),
+        ({"halo": (4, 4, 4), "max_halo": (2, 2, 2)}, "the second no less"),
+        ({"decoder": BCDWatershed(small_mode="neighbor")}, "expected background or none"),
+        ({"decoder": BCDWatershed(ties="heap")}, "ties: cannot be changed"),
+        ({"decoder": BCDWatershed(scale_factors=(1, 2, 2))}, "scale_factors: cannot be changed"),
+        ({"decoder": BCWatershed()}, "holds foreground, contour, distance; expected foreground, contour"),
+        ({"table": "t.txt"}, "ending in .csv or .parquet"),
+    ],
+)
+def test_what_does_not_fit_is_named_before_any_work(pred: Path, tmp_path: Path, change: dict, message: str) -> None:
+    chosen = {"out": "o.zarr", "decoder": BCDWatershed(), "block": (16, 32, 32), "halo": HALO, **change}
+    with pytest.raises(InputError, match=message):
+        label_volume(pred, tmp_path / chosen.pop("out"), chosen.pop("decoder"), **chosen)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_exists_is_kept(pred: Path, tmp_path: Path) -> None:
+    (tmp_path / "o.zarr").mkdir()
+    with pytest.raises(InputError, match="exists already"):
+        label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
+
+
+def test_floats_have_to_say_their_scale_and_other_integers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    pred = stored(tmp_path / "f", noisy_maps(0).astype(np.float32))
+    with pytest.raises(InputError, match="say --unit true"):
+        label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
+    pred = stored(tmp_path, noisy_maps(0).astype(np.uint16))
+    with pytest.raises(InputError, match="values of type uint16; expected uint8"):
+        label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
+
+
+def test_schedules_that_cannot_be(tmp_path: Path) -> None:
+    for wrong in ({"workers": 0}, {"shard": 2, "shards": 2}, {"shard": -1}):
+        with pytest.raises(InputError, match="expected a worker or more"):
+            Schedule(**wrong)
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match="no Dask scheduler answers"), Schedule(scheduler="nothing").running():
+        pass
+
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+def test_a_grid_covers_the_volume_once() -> None:
+    grid = Grid.of((10, 7, 9), (4, 7, 5))
+    count = np.zeros(grid.shape, int)
+    for block in range(len(grid)):
+        count[grid.core(block)] += 1
+        assert grid.number(grid.position(block)) == block
+        assert block in grid.touching(grid.core(block))
+    assert (count == 1).all()
+    assert len(grid) == 6
+    assert shape_of(grid.window(0, (1, 1, 1))) == (5, 7, 6)
+    assert [step for _, step in grid.forward_neighbours(0)] == [(0, 0, 1), (1, 0, 0), (1, 0, 1)]
+
+
+def test_measures_of_two_blocks_join_to_those_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (6, 8, 9)).astype(np.uint32) * 1000
+    maps = rng.integers(0, 256, (3, *labels.shape)).astype(np.uint8)
+    everything = (slice(0, 6), slice(0, 8), slice(0, 9))
+    together = join([measure(labels, maps, everything, labels.shape)])
+    parts = []
+    for z in (slice(0, 4), slice(4, 6)):
+        parts.append(measure(labels[z], maps[:, z], (z, *everything[1:]), labels.shape))
+    for name, column in join(parts).items():
+        np.testing.assert_allclose(column, together[name])
+    assert together["ids"].tolist() == [1000, 2000, 3000]
+    for row, id_ in enumerate(together["ids"]):
+        mask = labels == id_
+        assert together["voxels"][row] == mask.sum()
+        assert together["foreground"][row] == maps[0][mask].sum()
+        np.testing.assert_allclose(together["position"][row], np.argwhere(mask).sum(axis=0))
+        np.testing.assert_array_equal(together["start"][row], np.argwhere(mask).min(axis=0))
+        np.testing.assert_array_equal(together["stop"][row], np.argwhere(mask).max(axis=0) + 1)
+
+
+def test_the_table_says_what_the_labels_show(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO)
+    rows = list(csv.DictReader((tmp_path / "o.csv").open()))
+    assert [int(row["id"]) for row in rows] == np.unique(whole)[1:].tolist()
+    maps, seeds = noisy_maps(0), bcd_watershed(noisy_maps(0), return_seeds=True)[1]
+    for row in rows[:10]:
+        mask = whole == int(row["id"])
+        assert int(row["voxels"]) == mask.sum()
+        assert float(row["mean_foreground"]) == pytest.approx(maps[0][mask].mean() / 255, rel=1e-4)
+        assert float(row["mean_contour"]) == pytest.approx(maps[1][mask].mean() / 255, rel=1e-4)
+        assert int(row["seed_voxels"]) == np.count_nonzero(seeds == int(row["id"]))
+        seed = seeds == int(row["id"])
+        assert float(row["seed_strength"]) == pytest.approx(maps[0][seed].mean() / 255, rel=1e-4)
+        assert float(row["x_centroid"]) == pytest.approx(np.argwhere(mask)[:, 2].mean(), rel=1e-4)
+
+
+def test_a_table_may_be_parquet(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = tmp_path / "t.parquet"
+    label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, table=table)
+    assert parquet.read_table(table)["id"].to_pylist() == np.unique(whole)[1:].tolist()
+
+
+def test_parquet_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InputError, match="pip install pyarrow"):
+        check_table(Path("t.parquet"))
+
+
+def test_blocks_shrink_until_they_fit_the_memory() -> None:
+    block = fitting_block((1000, 1000, 1000), (16, 32, 32), 3, 1, 1e9, (128, 256, 256))
+    assert window_bytes(block, (16, 32, 32), 3) <= 1e9 < window_bytes((128, 256, 256), (16, 32, 32), 3) + 5e8
+    with pytest.raises(InputError, match=r"found 0.4 GB .* need"):
+        fitting_block((1000, 1000, 1000), (64, 128, 128), 3, 1, 4e8, (128, 256, 256))
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+def test_a_plan_does_nothing(pred: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    main(str(pred), str(tmp_path / "o.zarr"), block=(16, 32, 32), halo=HALO, plan=True)
+    printed = capsys.readouterr().out
+    assert "12 blocks of 16×32×32" in printed
+    assert "GB for each worker" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_little_memory_is_refused_with_advice(pred: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"needs .* GB, --memory is 0.352. Give --block"):
+        main(str(pred), str(tmp_path / "o.zarr"), block=(30, 64, 70), halo=HALO, memory=0.352)
+
+
+def test_unknown_flags_and_targets_are_named(pred: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"found flag --seed_forground, expected .*--seed_foreground"):
+        main(str(pred), str(tmp_path / "o.zarr"), seed_forground=0.5)
+    with pytest.raises(InputError, match="found --target bcx"):
+        main(str(pred), str(tmp_path / "o.zarr"), target="bcx")
+
+
+def test_the_command_says_what_it_found(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    out = tmp_path / "o.ome.zarr"
+    run = subprocess.run(command(pred, out), cwd=BUNDLE, capture_output=True, text=True, check=True)
+    count = np.count_nonzero(np.unique(whole))
+    assert f"{count} instances in {out}; 100.0000 % of the voxels certain" in run.stdout
+    assert (tmp_path / "o.csv").exists()
+    assert "voxels/s" in run.stderr
+    np.testing.assert_array_equal(read(out), whole)
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_a_rerun_goes_on(pred: Path, whole: np.ndarray, small_disk: Path) -> None:
+    earlier, out = small_disk / "earlier.csv", small_disk / "o.zarr"
+    earlier.write_text("kept")
+    run = subprocess.run(command(pred, out), cwd=BUNDLE, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "cannot be written" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert not out.exists()
+    assert earlier.read_text() == "kept"
+    done = len(list(Path(f"{out}.work").rglob("*.npz")))
+    assert done > 0
+    subprocess.run(["mount", "-o", "remount,size=50M", str(small_disk)], check=True)
+    again = subprocess.run(command(pred, out), cwd=BUNDLE, capture_output=True, text=True, check=True)
+    assert "blocks are done already" in again.stderr
+    np.testing.assert_array_equal(read(out), whole)
