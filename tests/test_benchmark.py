@@ -136,6 +136,11 @@ def test_figures_of_other_shapes_are_not_compared(tool: Any) -> None:
     assert figure.reference("window", {"shape": [8, 8, 8]}) == {}
 
 
+def test_prediction_block_by_block_is_measured(tool: Any) -> None:
+    result = tool("prediction").blocks((32, 64, 64), 1, (16, 64, 64))
+    assert result["voxels_per_second"] > 0 < result["bytes_for_voxel_of_block"]
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"results": [1]}', _HOLDS.format('"no"'), _HOLDS.format(0)])
 def test_a_file_without_figures_is_said_before_any_work(tmp_path: Path, content: str | None) -> None:
     old = tmp_path / "old.json"

@@ -27,6 +27,10 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["train"], set()),
     "published": (["train", "inference"], set()),
     "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
+    "blockwise": (
+        ["inference"],
+        {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"},
+    ),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),

@@ -23,7 +23,7 @@ from torch import nn
 from scripts.example import write_pair
 from scripts.metrics import match_instances
 from scripts.preflight import expected_error
-from scripts.volume_io import read_channel_names, read_maps, read_volume
+from scripts.volume_io import open_volume, read_channel_names, read_maps, read_volume
 from scripts.watershed.__main__ import main as watershed
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -227,6 +227,25 @@ def test_inference_without_the_image_in_bfloat16_and_without_empty_windows_as_th
     watershed(str(tmp_path / "out" / "imageY_maps.h5"), str(tmp_path / "again.tif"))
     instances = read_volume(tmp_path / "out" / "imageY_instances.tif")[0]
     assert np.array_equal(read_volume(tmp_path / "again.tif")[0], instances)
+
+
+def test_the_copied_bundle_predicts_block_by_block_with_two_workers(
+    copied: Path, run_here: Run, volumes: Path, model: Path, tiny: Path, tmp_path: Path
+) -> None:
+    files: dict[str, Any] = {"image": volumes / "imageY.tif", "model_path": model, "output_dir": tmp_path / "out"}
+    configs = [copied / "configs" / f"{name}.yaml" for name in ("inference", "blockwise")]
+    files["network_def"] = POINTWISE
+    for _ in range(2):  # the second time nothing is left to do
+        said = bundle_command(
+            [], "run", [*configs, tiny], tmp_path, bundle_root=copied, workers=2, block=[16, 64, 64], **files
+        )
+    assert "predict: 2 blocks are done already" in said
+    run_here("inference", "inference", **files)
+    maps = open_volume(tmp_path / "out" / "maps.zarr", ndim=4)
+    with h5py.File(tmp_path / "out" / "imageY_maps.h5") as file:
+        off = np.abs(maps[:].astype(int) - file["main"][()])
+    assert off.max() <= 1 and (off > 0).mean() < 1e-4
+    assert maps.voxel_size == VOXEL_SIZE
 
 
 # ---- training in this process ----------------------------------------------------------------------------------------

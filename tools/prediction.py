@@ -1,16 +1,23 @@
-"""Workloads of inference: one window, and a volume in windows."""
+"""Workloads of inference: one window, a volume in windows, and a volume in blocks."""
 
 from __future__ import annotations
 
+import shutil
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from machine import PRECISION
 from material import Shape, parsed
 from scripts.allocator import reused_memory
-from stopwatch import Result, Stopwatch, operations
+from scripts.blockwise.predict import Prediction, predict_volume
+from scripts.volume_io import create_zarr
+from stopwatch import Result, Stopwatch, operations, peak
 
 
 def window(shape: Shape, iterations: int, amp: bool) -> Result:
@@ -42,6 +49,31 @@ def inference(shape: Shape, iterations: int, amp: bool) -> Result:
     z, y, x = (side - 2 * padding for side, padding in zip(inferer.roi_size, inferer.padding, strict=True))
     flops = operations(lambda: inferer(image[:, :, :z, :y, :x], network))
     return result | {"flops": flops * visited, "precision": PRECISION[amp]}
+
+
+def blocks(shape: Shape, iterations: int, block: Shape) -> Result:
+    """Maps of a stored volume, block by block; the network is one convolution, so that memory is that of the blocks."""
+    parser = parsed(["inference"])
+    inferer, representation = (parser.get_parsed_content(name) for name in ("inferer", "representation"))
+    network, names = nn.Conv3d(1, 1 + representation.channels, 1), ["image", *representation.channel_names]
+    prediction = Prediction(inferer, network.eval(), names, gamma=0.5)
+    with TemporaryDirectory() as folder:
+        image, maps = Path(folder, "image.zarr"), Path(folder, "maps.zarr")
+        _write_noise(image, shape)
+        watch = Stopwatch()
+        for _ in range(iterations):
+            watch.time(lambda: predict_volume(image, maps, prediction, block=block), 1)
+            shutil.rmtree(maps)
+            shutil.rmtree(f"{maps}.work")
+        bytes_of_block = (peak() - watch.before) / prod(map(min, block, shape))
+        return watch.result(prod(shape), bytes_for_voxel_of_block=bytes_of_block)
+
+
+def _write_noise(path: Path, shape: Shape) -> None:
+    store, rng = create_zarr(path, shape, np.uint16, (64, 64, 64)), np.random.default_rng(0)
+    for first in range(0, shape[0], 64):
+        size = (min(64, shape[0] - first), *shape[1:])
+        store[first : first + 64] = rng.integers(0, 4000, size, np.uint16)
 
 
 def _image(shape: Shape) -> torch.Tensor:

@@ -43,7 +43,7 @@ class Stopwatch:
         """Sum up; with `voxels` a lap went through, their number per second and core-second."""
         seconds, core_seconds = (average(column) for column in zip(*self.laps[1:] or self.laps, strict=True))
         rates = {"voxels_per_second": voxels / seconds, "voxels_per_core_second": voxels / core_seconds}
-        memory = {"peak_memory_mb": _peak() / 1e6, "memory_before_mb": self.before / 1e6}
+        memory = {"peak_memory_mb": peak() / 1e6, "memory_before_mb": self.before / 1e6}
         times = {"seconds": seconds, "core_seconds": core_seconds, "iterations": len(self.laps)}
         return times | (rates if voxels else {}) | memory | more
 
@@ -68,7 +68,7 @@ def _forget_peak() -> None:
         print("the peak of memory includes preparation on this system", file=sys.stderr)
 
 
-def _peak() -> int:
+def peak() -> int:
     """Most memory (bytes) that this process held."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

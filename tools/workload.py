@@ -78,6 +78,22 @@ WORKLOADS: dict[str, Workload] = {
     "window_bfloat16": Workload(f"{_WINDOW}, bfloat16", "prediction.window", (33, 257, 257), 3, {"amp": True}),
     "inference": Workload(_VOLUME, "prediction.inference", (64, 320, 320), 1, {"amp": False}),
     "inference_bfloat16": Workload(f"{_VOLUME}, bfloat16", "prediction.inference", (64, 320, 320), 1, {"amp": True}),
+    "blocks": Workload(
+        "maps of a stored volume, blocks of 64 x 256 x 256, one convolution in the place of the network",
+        "prediction.blocks",
+        (128, 512, 512),
+        1,
+        {"block": (64, 256, 256)},
+        "--only",
+    ),
+    "blocks_large": Workload(
+        "the same in blocks of 128 x 512 x 512",
+        "prediction.blocks",
+        (128, 512, 512),
+        1,
+        {"block": (128, 512, 512)},
+        "--only",
+    ),
     "pair": Workload("a patch of X and one of Y, drawn, augmented and encoded; mean", "training.pair", _PATCH, 20),
     "loader": Workload(
         "as train_published, fed by train.yaml's worker processes; core-seconds are the trainer's alone",

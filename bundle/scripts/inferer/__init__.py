@@ -1,6 +1,8 @@
 """Sliding-window inference of the target maps: activate in each window, then blend."""
 
 from scripts.inferer.padding import pad_by_reflection
+from scripts.inferer.part import PartInferer
 from scripts.inferer.sliding_window import MapInferer
+from scripts.inferer.window import WindowGrid
 
-__all__ = ["MapInferer", "pad_by_reflection"]
+__all__ = ["MapInferer", "PartInferer", "WindowGrid", "pad_by_reflection"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ["pad_by_reflection"]
+__all__ = ["pad_by_reflection", "reflected"]
 
 
 def pad_by_reflection(volume: torch.Tensor, padding: Sequence[int]) -> torch.Tensor:
@@ -26,3 +27,19 @@ def pad_by_reflection(volume: torch.Tensor, padding: Sequence[int]) -> torch.Ten
         if any(sides):
             volume = F.pad(volume, [side for side in reversed(sides) for _ in range(2)], mode=mode)
     return volume
+
+
+def reflected(positions: slice, padding: int, size: int) -> np.ndarray:
+    """Return where the voxels of a part of a padded side come from, as `pad_by_reflection` pads.
+
+    Args:
+        positions: on the padded side.
+        padding: voxels at both ends.
+        size: of the side without them.
+
+    >>> reflected(slice(0, 9), 3, 4)
+    array([3, 2, 1, 0, 1, 2, 3, 2, 1])
+    """
+    fits = min(padding, size - 1)
+    index = np.abs(np.clip(np.arange(positions.start, positions.stop) - padding, -fits, size - 1 + fits))
+    return np.where(index < size, index, 2 * (size - 1) - index)

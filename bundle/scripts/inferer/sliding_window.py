@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.padding import pad_by_reflection
+from scripts.inferer.window import WindowGrid
 from scripts.scaling import checked_scale, resized, scaled_shape
 
 __all__ = ["MapInferer"]
@@ -130,31 +130,39 @@ class MapInferer(SlidingWindowInferer):
             raise InputError(f"images have shape {tuple(inputs.shape)}; expected (batch, 1, z, y, x)")
         device = kwargs.pop("device", self.device)
         padded = pad_by_reflection(convert_data_type(inputs, torch.Tensor)[0].float(), self.padding)
-        window = self._window(padded.shape[2:])
-        forward = self._forward(network, *args, **kwargs)
-        bar = tqdm(total=self._count(padded, window), desc="maps", unit="window", disable=not self.progress)
+        windows = self.windows(inputs.shape[2:])
+        predict_windows = self.predictor(network, *args, **kwargs)
+        total = len(padded) * len(windows)
+        bar = tqdm(total=total, desc="maps", unit="window", disable=not self.progress)
 
         def predict(batch: torch.Tensor) -> torch.Tensor:
-            maps = self._predict(batch, forward)
+            maps = predict_windows(batch)
             bar.update(len(batch))
             return maps
 
         with bar, reused_memory():
-            blended = self._blend(padded, window, predict, device)
+            blended = self._blend(padded, windows.size, predict, device)
         z, y, x = (slice(p, p + n) for p, n in zip(self.padding, inputs.shape[2:], strict=True))
         maps = blended[:, :, z, y, x].clamp_(0, 1)  # a weighted mean can leave [0, 1] by a rounding error
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
 
-    def _window(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The window in voxels of the input, no larger than the padded volume."""
+    def windows(self, shape: Sequence[int]) -> WindowGrid:
+        """Return the windows of a volume (Z, Y, X), in voxels of it after padding; none is larger than that."""
+        padded = [n + 2 * p for n, p in zip(shape, self.padding, strict=True)]
         sides = [round(n / factor) for n, factor in zip(ensure_tuple_rep(self.roi_size, 3), self.scale, strict=True)]
-        return tuple(min(side, n) if side and side > 0 else n for side, n in zip(sides, shape, strict=True))
+        size = [min(side, n) if side and side > 0 else n for side, n in zip(sides, padded, strict=True)]
+        return WindowGrid.of(padded, size, ensure_tuple_rep(self.overlap, 3))
 
-    def _count(self, padded: torch.Tensor, window: Sequence[int]) -> int:
-        """Number of windows MONAI will visit, for the progress bar."""
-        strides = [max(1, int(w * (1 - o))) for w, o in zip(window, ensure_tuple_rep(self.overlap, 3), strict=True)]
-        sides = zip(padded.shape[2:], window, strides, strict=True)
-        return len(padded) * math.prod(1 + math.ceil((n - w) / stride) for n, w, stride in sides)
+    def predictor(self, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., torch.Tensor]:
+        """Return what gives the maps of windows, (b, 1, z, y, x) in [-1, 1] to (b, M, z, y, x) in [0, 1], unblended.
+
+        Args:
+            network: as for calling this.
+            args: passed to the network.
+            kwargs: passed to the network.
+        """
+        forward = self._forward(network, *args, **kwargs)
+        return lambda batch: self._predict(batch, forward)
 
     def _blend(
         self, padded: torch.Tensor, window: Sequence[int], predict: Callable[..., torch.Tensor], device: Any

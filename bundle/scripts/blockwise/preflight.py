@@ -1,0 +1,126 @@
+"""Before any block: can the volume be predicted this way, and can the maps be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scripts.blockwise.folder import WorkFolder
+from scripts.blockwise.grid import Grid
+from scripts.errors import InputError
+from scripts.inferer import MapInferer
+from scripts.preflight import check_decoder, check_folder
+from scripts.volume_io import ChunkedVolume, list_volumes
+
+__all__ = [
+    "check_block",
+    "check_blockwise",
+    "check_intensity",
+    "check_store",
+    "check_volume",
+    "one_volume",
+    "refuse_evaluation",
+]
+
+
+def check_blockwise(
+    image: str | Sequence[str],
+    maps: str,
+    representation: Any = None,
+    decoder: Any = None,
+    label: str | Sequence[str] | None = None,
+) -> None:
+    """See that a volume can be predicted block by block; `predict_volume` sees to the rest before it starts.
+
+    Args:
+        image: one volume.
+        maps: store of the maps.
+        representation: the maps that the network predicts.
+        decoder: what is to decode them.
+        label: must not be given; evaluate.yaml gives it.
+
+    Raises:
+        InputError: the file is missing, there are several, the maps cannot be written, the decoder takes other maps,
+            or there are labels.
+    """
+    if label is not None:
+        refuse_evaluation()
+    one_volume(image)
+    check_decoder(representation, decoder)
+    if not str(maps).endswith(".zarr"):
+        raise InputError(f"maps: found {maps}, expected a Zarr store, a name ending in .zarr.")
+    check_folder(Path(maps).expanduser().parent)
+
+
+def refuse_evaluation() -> NoReturn:
+    """Say that evaluation is not done block by block.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError(
+        "evaluate.yaml scores volumes that fit into memory, which blockwise.yaml does without; expected one of the "
+        "two. Score a part of the volume that has labels, cut from it, without blockwise.yaml."
+    )
+
+
+def one_volume(image: str | Sequence[str]) -> str:
+    """Return the volume that `image` means.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    images = list_volumes(image)
+    if len(images) != 1:
+        raise InputError(f"image: found {len(images)} volumes, blockwise.yaml expects one. Start it for each of them.")
+    return images[0]
+
+
+def check_volume(volume: ChunkedVolume, min_side: int = 4) -> None:
+    """See that every side of a volume is long enough for an image.
+
+    Raises:
+        InputError: one is not.
+    """
+    if min(volume.shape) < min_side:
+        found = f"shape {volume.shape} (z, y, x); expected at least {min_side} voxels on every side"
+        raise InputError(f"{volume.name}: {found}. Check the order of the axes, or give a larger volume.")
+
+
+def check_block(grid: Grid, inferer: MapInferer) -> None:
+    """See that blocks are no smaller than a window; smaller ones would compute it again and again.
+
+    Raises:
+        InputError: they are; the least block is named.
+    """
+    least = [min(n, side) for n, side in zip(inferer.windows(grid.shape).size, grid.shape, strict=True)]
+    if any(side < n for side, n in zip(grid.block, least, strict=True)):
+        raise InputError(
+            f"block: found {list(grid.block)}, expected at least {least} (z, y, x), which is a window in voxels of the "
+            "volume; several times as much is faster."
+        )
+
+
+def check_intensity(ends: Sequence[float] | None) -> None:
+    """See that an intensity range given by the user is one.
+
+    Raises:
+        InputError: it is not two numbers, the lower one first.
+    """
+    if ends is not None and not (len(ends) == 2 and float(ends[0]) < float(ends[1])):
+        raise InputError(f"intensity_range: found {list(ends)}, expected two grey values, the lower one first.")
+
+
+def check_store(out: Path, folder: WorkFolder, blocks: int) -> None:
+    """See that a store and the folder that says what is done in it are both there, or neither.
+
+    Raises:
+        InputError: only one of them is.
+    """
+    there = out.exists()  # looked at before the folder: another shard makes the folder first
+    begun = (folder.path / "settings.json").exists()
+    if there and not begun:
+        raise InputError(f"{out} exists already, and no {folder.path.name} says how it was made. Remove it.")
+    if not there and any(folder.done("predict", block) for block in range(blocks)):
+        raise InputError(f"{folder.path} says that blocks are done, but {out} is gone. Remove that folder, too.")

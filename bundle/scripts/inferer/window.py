@@ -1,0 +1,53 @@
+"""Where the windows of a volume lie: known axis by axis, so that a part of a volume finds those that it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from monai.data.utils import dense_patch_slices
+
+__all__ = ["WindowGrid"]
+
+
+class WindowGrid(NamedTuple):
+    """The windows that MONAI's `sliding_window_inference` visits, z outermost: all combinations of the starts.
+
+    Attributes:
+        size: of a window (z, y, x).
+        starts: where windows start along z, y and x, ascending, in voxels of the padded volume.
+    """
+
+    size: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], size: Sequence[int], overlap: Sequence[float]) -> WindowGrid:
+        """Return the windows of a volume; memory is that of the starts, not of all combinations.
+
+        Args:
+            shape: of the padded volume (Z, Y, X).
+            size: of a window (z, y, x), no larger than the volume.
+            overlap: part of a window, from 0 to below 1, that its neighbour covers too, along z, y and x.
+        """
+        strides = [max(1, int(side * (1 - part))) for side, part in zip(size, overlap, strict=True)]
+        axes = zip(shape, size, strides, strict=True)
+        # MONAI's own rule, one axis at a time: a list of all windows of a large volume is larger than a block of it
+        slices = [dense_patch_slices((n,), (side,), (stride,)) for n, side, stride in axes]
+        return cls(tuple(map(int, size)), tuple(tuple(int(window.start) for (window,) in axis) for axis in slices))
+
+    def __len__(self) -> int:  # of windows, not of fields
+        return math.prod(map(len, self.starts))
+
+    def overlapping(self, box: Sequence[slice]) -> WindowGrid:
+        """Return those that share voxels with a box, in the same order."""
+        axes = zip(self.starts, self.size, box, strict=True)
+        return WindowGrid(
+            self.size, tuple(tuple(s for s in starts if s < b.stop and s + n > b.start) for starts, n, b in axes)
+        )
+
+    def extent(self) -> tuple[slice, ...]:
+        """Return the box that the windows cover."""
+        axes = zip(self.starts, self.size, strict=True)
+        return tuple(slice(starts[0], starts[-1] + side) for starts, side in axes)
