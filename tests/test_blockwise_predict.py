@@ -18,10 +18,10 @@ from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import nn
 
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid
+from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.inference import BlockwiseInference
 from scripts.blockwise.intensity import GreyScale, SurveyWork, merged_percentiles
-from scripts.blockwise.predict import Prediction, PredictWork, chunk_side, predict_volume
+from scripts.blockwise.predict import Prediction, PredictWork, predict_volume
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.checkpoint import WeightsSaver
@@ -398,10 +398,18 @@ def test_the_overlay_predicts_what_inference_predicts(
 def test_the_overlay_hands_the_maps_to_the_decoder(volumes: Path, tmp_path: Path) -> None:
     weights(tmp_path / "model.pt", 2)
     given: list[Path] = []
+
+    class Decoder:
+        def check(self) -> None:
+            """Nothing to see."""
+
+        def __call__(self, maps: Path, schedule: Schedule) -> None:
+            given.append(maps)
+
     network = nn.Conv3d(1, 3, 3, padding=1)
     files = (str(volumes / "imageY.tif"), str(tmp_path / "maps.zarr"), network, str(tmp_path / "model.pt"))
     for shard, times in ((1, 0), (0, 1)):
-        work = {"block": (16, 32, 32), "shard": shard, "shards": 2, "decode": given.append}
+        work = {"block": (16, 32, 32), "shard": shard, "shards": 2, "decode": Decoder()}
         BlockwiseInference(*files, MAPS, inferer_of(), **work).run()
         assert given == [tmp_path / "maps.zarr"] * times
 

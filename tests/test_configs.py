@@ -29,7 +29,8 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "evaluate": (["inference"], {"label", "dataset::data::label", "checks::label", "evaluating"}),
     "blockwise": (
         ["inference"],
-        {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"},
+        {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"}
+        | {"instances", "decoding_block", "decoding_halo", "blockwise_decoder"},
     ),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),

@@ -235,7 +235,9 @@ def test_the_copied_bundle_predicts_block_by_block_with_two_workers(
     files: dict[str, Any] = {"image": volumes / "imageY.tif", "model_path": model, "output_dir": tmp_path / "out"}
     configs = [copied / "configs" / f"{name}.yaml" for name in ("inference", "blockwise")]
     files["network_def"] = POINTWISE
-    for _ in range(2):  # the second time nothing is left to do
+    instances = tmp_path / "out" / "instances.ome.zarr"
+    for _ in range(2):  # the second time no map is left to do
+        shutil.rmtree(instances, ignore_errors=True)
         said = bundle_command(
             [], "run", [*configs, tiny], tmp_path, bundle_root=copied, workers=2, block=[16, 64, 64], **files
         )
@@ -246,6 +248,12 @@ def test_the_copied_bundle_predicts_block_by_block_with_two_workers(
         off = np.abs(maps[:].astype(int) - file["main"][()])
     assert off.max() <= 1 and (off > 0).mean() < 1e-4
     assert maps.voxel_size == VOXEL_SIZE
+    watershed(str(tmp_path / "out" / "maps.zarr"), str(tmp_path / "again.tif"), seed_distance=0.6)
+    np.testing.assert_array_equal(open_volume(instances)[:], read_volume(tmp_path / "again.tif")[0])
+    assert open_volume(instances).voxel_size == VOXEL_SIZE
+    assert (tmp_path / "out" / "instances.csv").read_text().startswith("id,voxels,")
+    with pytest.raises(AssertionError, match=r"instances.ome.zarr exists already. Remove it"):
+        bundle_command([], "run", [*configs, tiny], tmp_path, bundle_root=copied, block=[16, 64, 64], **files)
 
 
 # ---- training in this process ----------------------------------------------------------------------------------------

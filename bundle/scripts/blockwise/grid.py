@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scripts.errors import InputError
 
-__all__ = ["Box", "Grid", "shape_of", "shifted"]
+__all__ = ["Box", "Grid", "chunk_side", "shape_of", "shifted"]
 
 Box = tuple[slice, slice, slice]
 
@@ -102,3 +102,13 @@ def shifted(box: Box, origin: Box) -> Box:
     """Return a box counted from where another one starts."""
     z, y, x = (slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, origin, strict=True))
     return z, y, x
+
+
+def chunk_side(side: int, most: int = 64) -> int:
+    """Return the longest chunk of at most `most` voxels that divides a block's side; the side itself if it has none.
+
+    >>> chunk_side(256), chunk_side(100), chunk_side(127)
+    (64, 50, 127)
+    """
+    fitting = [chunk for chunk in range(min(side, most), 0, -1) if side % chunk == 0]
+    return fitting[0] if fitting[0] >= min(side, 16) else side

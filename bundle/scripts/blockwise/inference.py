@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -13,6 +12,7 @@ from scripts.blockwise.predict import Prediction, predict_volume
 from scripts.blockwise.preflight import one_volume
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
+from scripts.blockwise.volume import BlockwiseDecoder
 from scripts.checkpoint import load_weights
 from scripts.inferer import MapInferer
 from scripts.representation import Representation
@@ -40,7 +40,7 @@ class BlockwiseInference:
         scheduler: see `Schedule`.
         shard: see `Schedule`.
         shards: see `Schedule`.
-        decode: called with the path of the maps when all of them are there; None leaves it at the maps.
+        decode: given the path of the maps and the schedule when all of them are there; None leaves it at the maps.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BlockwiseInference:
         scheduler: str | None = None,
         shard: int = 0,
         shards: int = 1,
-        decode: Callable[[Path], Any] | None = None,
+        decode: BlockwiseDecoder | None = None,
     ) -> None:
         names = (["image"] if inferer.with_image else []) + representation.channel_names
         self.prediction = Prediction(inferer, network, names, intensity_percentiles, intensity_gamma, intensity_range)
@@ -76,11 +76,13 @@ class BlockwiseInference:
         """
         load_weights(self.prediction.network, self.model_path, self.map_names)
         self.prediction.network.eval()
+        image = one_volume(self.image)
+        if self.decode is not None:
+            self.decode.check()
         try:
-            predict_volume(one_volume(self.image), self.maps, self.prediction, block=self.block, schedule=self.schedule)
+            predict_volume(image, self.maps, self.prediction, block=self.block, schedule=self.schedule)
+            logger.info("%s: the maps are complete", self.maps)
+            if self.decode is not None:
+                self.decode(self.maps, self.schedule)
         except UnfinishedError as error:
-            logger.warning("%s", error)
-            return
-        logger.info("%s: the maps are complete", self.maps)
-        if self.decode is not None:  # the watershed, block by block, takes over here
-            self.decode(self.maps)
+            logger.warning("%s Give the same command again when they are done.", error)

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from scripts.allocator import reused_memory
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid, shape_of
+from scripts.blockwise.grid import Box, Grid, chunk_side, shape_of
 from scripts.blockwise.intensity import STAGE as SURVEY
 from scripts.blockwise.intensity import GreyScale, check_finite, intensity_range
 from scripts.blockwise.preflight import check_block, check_intensity, check_store, check_volume
@@ -98,8 +97,7 @@ class PredictWork:
             torch.set_num_threads(self.threads)
         box = self.grid.core(block)
         voxels = (slice(None), *box)
-        with reused_memory():
-            self.store[voxels] = self.maps(box)
+        self.store[voxels] = self.maps(box)
         self.folder.save("predict", block, {})
 
     def maps(self, box: Box) -> np.ndarray:
@@ -181,16 +179,6 @@ def predict_volume(
 def device_of(network: nn.Module) -> torch.device:
     """Return where a network's weights are."""
     return next((value.device for value in network.state_dict().values()), torch.device("cpu"))
-
-
-def chunk_side(side: int, most: int = 64) -> int:
-    """Return the longest chunk of at most `most` voxels that divides a block's side; the side itself if it has none.
-
-    >>> chunk_side(256), chunk_side(100), chunk_side(127)
-    (64, 50, 127)
-    """
-    fitting = [chunk for chunk in range(min(side, most), 0, -1) if side % chunk == 0]
-    return fitting[0] if fitting[0] >= min(side, 16) else side
 
 
 def _store(out: str | os.PathLike[str], grid: Grid, volume: ChunkedVolume, names: Sequence[str]) -> ZarrVolume:

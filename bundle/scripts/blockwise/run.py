@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from scripts.allocator import reused_memory
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.schedule import Schedule, Work
@@ -14,6 +16,22 @@ from scripts.blockwise.schedule import Schedule, Work
 __all__ = ["Run", "UnfinishedError"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reusing:
+    """Work in which memory is kept for reuse, and given back after each block: else it is scattered, and grows.
+
+    Attributes:
+        work: what is done in a block.
+    """
+
+    work: Work
+
+    def __call__(self, block: int) -> None:
+        """Work on a block."""
+        with reused_memory():
+            self.work(block)
 
 
 class UnfinishedError(Exception):
@@ -50,7 +68,7 @@ class Run(NamedTuple):
         if done := len(self.schedule.own(wanted)) - len(todo):
             logger.info("%s: %d blocks are done already", name, done)
         begun = time.perf_counter()
-        self.schedule.run(name, work, todo, self.voxels)
+        self.schedule.run(name, Reusing(work), todo, self.voxels)
         if todo:
             seconds, voxels = time.perf_counter() - begun, sum(map(self.voxels, todo))
             logger.info("%s: %.1f s, %.1f million voxels/s", name, seconds, voxels / seconds / 1e6)

@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.blockwise.clean import CleanWork, LevelWork
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid
+from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.identity import identify
 from scripts.blockwise.label import LabelWork
 from scripts.blockwise.measure import join
@@ -191,16 +191,6 @@ class _Job(NamedTuple):
         grown = sum(tuple(result["halo"].tolist()) != tuple(first) for result in results)
         z, y, x = grid.shape
         return Summary(len(folder.load("instances", 0)["ids"]), 1 - uncertain / (z * y * x), grown)
-
-
-def chunk_side(side: int, most: int = 64) -> int:
-    """Return the longest chunk of at most `most` voxels that divides a block's side; the side itself if it has none.
-
-    >>> chunk_side(256), chunk_side(100), chunk_side(127)
-    (64, 50, 127)
-    """
-    fitting = [chunk for chunk in range(min(side, most), 0, -1) if side % chunk == 0]
-    return fitting[0] if fitting[0] >= min(side, 16) else side
 
 
 class BlockwiseDecoder:
