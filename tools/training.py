@@ -28,13 +28,13 @@ def train(shape: Shape, iterations: int, configs: Sequence[str], changes: Mappin
     """Training iterations on one batch; the operations are counted in one more."""
     parser = parsed(configs, {"warm_up_iterations": 0, **changes})
     settings, batch = _settings(parser), _batch(parser, shape)
-    trainer = CySGANTrainer("cpu", 1, [batch] * iterations, **settings)
+    trainer = CySGANTrainer(device="cpu", max_epochs=1, data_loader=[batch] * iterations, **settings)
     watch = Stopwatch()
     trainer.add_event_handler(Events.ITERATION_STARTED, watch.start)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, watch.stop)
     trainer.run()
     result = watch.result(terms=sum(weight > 0 for weight in trainer.loss_weights.values()))
-    flops = operations(CySGANTrainer("cpu", 1, [batch], **settings).run)
+    flops = operations(CySGANTrainer(device="cpu", max_epochs=1, data_loader=[batch], **settings).run)
     return result | {"flops": flops, "precision": PRECISION[settings["amp"]]}
 
 
@@ -53,7 +53,7 @@ def loader(shape: Shape, iterations: int) -> Result:
     size, workers = parser.get_parsed_content("batch_size"), parser.get_parsed_content("num_workers")
     patches = _patches(parser, iterations * size)
     batches = DataLoader(patches, batch_size=size, num_workers=workers)
-    trainer = CySGANTrainer("cpu", 1, batches, **_settings(parser))
+    trainer = CySGANTrainer(device="cpu", max_epochs=1, data_loader=batches, **_settings(parser))
     waits, watch = Stopwatch(), Stopwatch()
     memory: list[float] = []
     for started in (waits.start, watch.start):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -83,6 +84,13 @@ class WorkFolder:
             raise InputError(
                 f"{file} cannot be read: {error}. Remove it, and run again: its block is redone."
             ) from error
+
+    def remove(self) -> None:
+        """Remove the folder, first of all its name: a part of it is never taken for the whole."""
+        discarded = self.path.with_name(f".{self.path.name}.discarded")
+        shutil.rmtree(discarded, ignore_errors=True)
+        os.replace(self.path, discarded)
+        shutil.rmtree(discarded)
 
     @contextmanager
     def locked(self, name: str = "run") -> Iterator[None]:

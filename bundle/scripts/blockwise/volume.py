@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +102,7 @@ def label_volume(
         job = _Job(maps, Run(grid, folder, schedule), options, target, rows)
         summary = job.run(halos)
     if schedule.shard == 0 and not keep:
-        shutil.rmtree(folder.path)
+        folder.remove()
     return summary
 
 
@@ -116,7 +115,7 @@ def checked_target(out: str | os.PathLike[str]) -> Path:
     target = Path(os.path.expanduser(out))
     if target.suffix != ".zarr":
         raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
-    if target.exists():
+    if target.exists() and not WorkFolder(f"{target}.work").done("moving", 0):
         raise InputError(f"{target} exists already. Remove it, or name another --out.")
     return target
 
@@ -129,6 +128,8 @@ class _Job(NamedTuple):
     table: Path
 
     def run(self, halos: Sequence[Triple]) -> Summary:
+        if self.target.exists():  # stopped after the labels had been moved to their place
+            return self._summary(halos[0])
         run, maps, recipe = self.run_, self.maps, self.options.recipe
         grid, folder = run.grid, run.folder
         seeds = self._store(folder.path / "seeds.zarr", grid, np.dtype(np.uint32), "0")
@@ -181,6 +182,7 @@ class _Job(NamedTuple):
         write_ome_metadata(self.unfinished, self.target.stem, levels, maps.volume.voxel_size, labels=True)
         scale = 1.0 if maps.unit else 255.0
         write_table(self.table, folder.load("instances", 0), self.options.recipe.names[:2], scale)
+        folder.save("moving", 0, {})
         os.replace(self.unfinished, self.target)
         folder.save("finished", 0, {})
 
