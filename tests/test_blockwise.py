@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import itertools
 import os
 import random
 import signal
@@ -35,7 +35,7 @@ from scripts.blockwise.table import check_table
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.representation import Affinity
-from scripts.volume_io import create_zarr, open_volume
+from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors
 from scripts.watershed import (
     AffinityWatershed,
     BCDWatershed,
@@ -44,20 +44,13 @@ from scripts.watershed import (
     bc_watershed,
     bcd_watershed,
 )
+from test_watershed import noisy_maps
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 SHAPE = (30, 64, 70)
 BLOCKS = [(30, 64, 70), (16, 32, 32), (11, 23, 29), (30, 8, 70)]
 SMALL = {"min_instance_size": 100}
 HALO = (2, 4, 4)
-
-
-def noisy_maps(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """Foreground, contour and distance, bytes with plateaus at 255, in one tangled piece."""
-    rng = np.random.default_rng(seed)
-    fields = [gaussian_filter(rng.normal(size=shape), (1, 2, 2)) for _ in range(3)]
-    stacked = np.stack([fields[0] * 900 + 190, fields[1] * 400 + 40, fields[2] * 600 + 190])
-    return stacked.clip(0, 255).astype(np.uint8)
 
 
 def stored(folder: Path, maps: np.ndarray, names: tuple[str, ...] = ("foreground", "contour", "distance")) -> Path:
@@ -75,12 +68,12 @@ def read(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pred(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return stored(tmp_path_factory.mktemp("maps"), noisy_maps(0))
+    return stored(tmp_path_factory.mktemp("maps"), noisy_maps(0, SHAPE))
 
 
 @pytest.fixture(scope="module")
 def whole() -> np.ndarray:
-    labels = bcd_watershed(noisy_maps(0), **SMALL)
+    labels = bcd_watershed(noisy_maps(0, SHAPE), **SMALL)
     assert 20 < len(np.unique(labels)) < labels.max()  # there are small ones that were dropped
     return labels
 
@@ -126,18 +119,18 @@ def test_other_thresholds_and_small_instances_that_stay(pred: Path, tmp_path: Pa
         "height": height,
     }
     label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**options), block=(16, 32, 32), halo=HALO)
-    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), bcd_watershed(noisy_maps(0), **options))
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), bcd_watershed(noisy_maps(0, SHAPE), **options))
 
 
 def test_foreground_and_contour_alone(tmp_path: Path) -> None:
-    maps = noisy_maps(1)[:2]
+    maps = noisy_maps(1, SHAPE)[:2]
     pred = stored(tmp_path, maps, ("foreground", "contour"))
     label_volume(pred, tmp_path / "o.zarr", BCWatershed(**SMALL), block=(16, 32, 32), halo=HALO)
     np.testing.assert_array_equal(read(tmp_path / "o.zarr"), bc_watershed(maps, **SMALL))
 
 
 def test_affinities_after_a_translated_image(tmp_path: Path) -> None:
-    labels = bcd_watershed(noisy_maps(2), min_instance_size=0).astype(np.uint16)
+    labels = bcd_watershed(noisy_maps(2, SHAPE), min_instance_size=0).astype(np.uint16)
     maps = (255 * gaussian_filter(Affinity().encode(labels), (0, 0.5, 1, 1))).astype(np.uint8)
     pred = stored(tmp_path, np.concatenate([maps[:1], maps]), ("image", "affinity 1", "affinity 2", "affinity 3"))
     options = {"seed_affinity": 0.8, "min_seed_size": 5, "min_instance_size": 30}
@@ -150,7 +143,7 @@ def test_affinities_after_a_translated_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_of_any_number_of_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
     rng = np.random.default_rng(0)
-    maps = (noisy_maps(3) / 255 + rng.uniform(0, 1e-4, (3, *SHAPE))).clip(0, 1).astype(dtype)
+    maps = (noisy_maps(3, SHAPE) / 255 + rng.uniform(0, 1e-4, (3, *SHAPE))).clip(0, 1).astype(dtype)
     monkeypatch.setattr("scripts.watershed.pipeline.LEVELS", 100)
     expected = bcd_watershed(maps, **SMALL)
     pred = stored(tmp_path, maps)
@@ -175,6 +168,12 @@ def test_nothing_in_the_maps_gives_no_instance(tmp_path: Path) -> None:
     assert label_volume(pred, tmp_path / "o.zarr", BCDWatershed(), block=(4, 4, 4), halo=(1, 1, 1)).instances == 0
     assert not read(tmp_path / "o.zarr").any()
     assert len((tmp_path / "o.csv").read_text().splitlines()) == 1
+
+
+def test_scale_factors_of_1_as_yaml_gives_them_are_none(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    decoder = BCDWatershed(scale_factors=[1, 1, 1], **SMALL)
+    label_volume(pred, tmp_path / "o.zarr", decoder, block=(16, 32, 32), halo=HALO)
+    np.testing.assert_array_equal(read(tmp_path / "o.zarr"), whole)
 
 
 # ---- numbers too large for 32 bits -----------------------------------------------------------------------------------
@@ -227,7 +226,7 @@ def test_what_is_finished_is_not_done_again(
         label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=(16, 32, 32))
     assert not out.exists()
     label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=(16, 32, 32))
-    assert len(done) == 5 - 1 + 1 + len(Grid.of(SHAPE, (16, 32, 32))) - 4
+    assert len(done) == 5 + (12 - 4)  # of 12 blocks 4 were done when the fifth failed
     np.testing.assert_array_equal(read(out), whole)
 
 
@@ -252,7 +251,7 @@ def test_killed_at_twenty_moments_the_result_is_the_same(pred: Path, whole: np.n
         assert finished or run.returncode != 0, message
         if finished:  # begin anew
             np.testing.assert_array_equal(read(out), whole)
-            subprocess.run(["rm", "-r", str(out)], check=True)
+            subprocess.run(["rm", "-r", str(out), str(out.with_suffix(".csv"))], check=True)
     subprocess.run(command(pred, out), cwd=BUNDLE, check=True, capture_output=True)
     np.testing.assert_array_equal(read(out), whole)
 
@@ -326,19 +325,23 @@ def test_an_unfinished_shard_ends_with_its_own_status(pred: Path, tmp_path: Path
 def test_two_runs_of_one_output_are_refused(pred: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.zarr"
     folder = WorkFolder(f"{out}.work")
-    with folder.locked("shard_0_of_1"), pytest.raises(InputError, match=f"process {os.getpid()} on"):
+    with folder.locked("shard_0_of_1"), pytest.raises(InputError, match="another run works on this output"):
         label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
 
 
-def test_the_lock_of_a_process_that_is_gone_does_not_hold(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    lock = tmp_path / "run.lock"
-    import socket
-
-    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": int(gone.stdout)}))
+def test_the_lock_of_a_killed_process_does_not_hold(tmp_path: Path) -> None:
+    code = "import sys; from scripts.blockwise.folder import WorkFolder\n"
+    code += f"with WorkFolder({str(tmp_path)!r}).locked(): print('locked', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=BUNDLE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+    with pytest.raises(InputError, match="another run works"), WorkFolder(tmp_path).locked():
+        pass
+    holder.kill()
+    holder.communicate()
     with WorkFolder(tmp_path).locked():
-        assert json.loads(lock.read_text())["pid"] == os.getpid()
-    assert not lock.exists()
+        pass
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
@@ -351,7 +354,7 @@ def test_a_run_is_not_continued_with_other_settings(pred: Path, tmp_path: Path) 
 
 
 def test_a_store_that_changed_its_shape_is_told(tmp_path: Path) -> None:
-    pred, out = stored(tmp_path, noisy_maps(0)), tmp_path / "o.zarr"
+    pred, out = stored(tmp_path, noisy_maps(0, SHAPE)), tmp_path / "o.zarr"
     options: dict[str, Any] = {"block": (16, 32, 32), "halo": HALO}
     with pytest.raises(UnfinishedError):
         label_volume(pred, out, BCDWatershed(), schedule=Schedule(shard=1, shards=2), **options)
@@ -371,7 +374,7 @@ def test_a_damaged_result_names_its_file(pred: Path, tmp_path: Path) -> None:
         label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
     damaged.unlink()
     label_volume(pred, out, BCDWatershed(), block=(16, 32, 32), halo=HALO)
-    np.testing.assert_array_equal(read(out), bcd_watershed(noisy_maps(0)))
+    np.testing.assert_array_equal(read(out), bcd_watershed(noisy_maps(0, SHAPE)))
 
 
 @pytest.mark.parametrize(
@@ -386,6 +389,7 @@ def test_a_damaged_result_names_its_file(pred: Path, tmp_path: Path) -> None:
         ({"decoder": BCDWatershed(scale_factors=(1, 2, 2))}, "scale_factors: cannot be changed"),
         ({"decoder": BCWatershed()}, "holds foreground, contour, distance; expected foreground, contour"),
         ({"table": "t.txt"}, "ending in .csv or .parquet"),
+        ({"decoder": BCDWatershed(scale_factors=[1, 1, 2])}, "scale_factors: cannot be changed"),
     ],
 )
 def test_what_does_not_fit_is_named_before_any_work(pred: Path, tmp_path: Path, change: dict, message: str) -> None:
@@ -395,18 +399,19 @@ def test_what_does_not_fit_is_named_before_any_work(pred: Path, tmp_path: Path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_exists_is_kept(pred: Path, tmp_path: Path) -> None:
-    (tmp_path / "o.zarr").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+@pytest.mark.parametrize("name", ["o.zarr", "o.csv"])
+def test_an_output_or_a_table_that_exists_is_kept(pred: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=rf"{name} exists already"):
         label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
 
 
 def test_floats_have_to_say_their_scale_and_other_integers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
-    pred = stored(tmp_path / "f", noisy_maps(0).astype(np.float32))
+    pred = stored(tmp_path / "f", noisy_maps(0, SHAPE).astype(np.float32))
     with pytest.raises(InputError, match="say --unit true"):
         label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
-    pred = stored(tmp_path, noisy_maps(0).astype(np.uint16))
+    pred = stored(tmp_path, noisy_maps(0, SHAPE).astype(np.uint16))
     with pytest.raises(InputError, match="values of type uint16; expected uint8"):
         label_volume(pred, tmp_path / "o.zarr", BCDWatershed())
 
@@ -459,7 +464,7 @@ def test_the_table_says_what_the_labels_show(pred: Path, whole: np.ndarray, tmp_
     label_volume(pred, tmp_path / "o.zarr", BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO)
     rows = list(csv.DictReader((tmp_path / "o.csv").open()))
     assert [int(row["id"]) for row in rows] == np.unique(whole)[1:].tolist()
-    maps, seeds = noisy_maps(0), bcd_watershed(noisy_maps(0), return_seeds=True)[1]
+    maps, seeds = noisy_maps(0, SHAPE), bcd_watershed(noisy_maps(0, SHAPE), return_seeds=True)[1]
     for row in rows[:10]:
         mask = whole == int(row["id"])
         assert int(row["voxels"]) == mask.sum()
@@ -469,6 +474,19 @@ def test_the_table_says_what_the_labels_show(pred: Path, whole: np.ndarray, tmp_
         seed = seeds == int(row["id"])
         assert float(row["seed_strength"]) == pytest.approx(maps[0][seed].mean() / 255, rel=1e-4)
         assert float(row["x_centroid"]) == pytest.approx(np.argwhere(mask)[:, 2].mean(), rel=1e-4)
+
+
+def test_lower_resolutions_are_those_of_the_whole(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+    out = tmp_path / "o.ome.zarr"
+    label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO)
+    factors = pyramid_factors(SHAPE, (2.0, 1.0, 1.0), open_volume(out).chunks)
+    assert factors == [(1, 1, 1), (1, 2, 2)]
+    level = whole.astype(np.uint32)
+    for number, (before, now) in enumerate(itertools.pairwise(factors), 1):
+        level = downsample_labels(level, [b // a for a, b in zip(before, now, strict=True)])
+        found = open_volume(f"{out}::{number}")
+        np.testing.assert_array_equal(found[...], level)
+        assert found.voxel_size == tuple(np.multiply((2.0, 1.0, 1.0), now))
 
 
 def test_a_table_may_be_parquet(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:

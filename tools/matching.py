@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 
 def errors(seed: int, factor: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Relative error of the factor for Y along z and in the plane, nan where it says that it cannot tell."""
+    """Relative errors of the factor for Y along z, y and x, nan where it says that it cannot tell."""
     from scripts.example import make_pair
     from scripts.match_domains.match import match_volumes
     from scripts.scaling import ScaleVolume
@@ -28,7 +28,7 @@ def errors(seed: int, factor: tuple[float, ...], shape: tuple[int, ...]) -> np.n
     image = np.rint(ScaleVolume(factor)(pair["imageY"][None].astype(np.float32))[0]).astype(np.uint8)
     match = match_volumes(pair["imageX"], pair["labelX"], image)
     found = np.asarray(match.x.sizes.diameters, float) / np.asarray(match.y.sizes.diameters, float)
-    return (found * np.asarray(factor) - 1)[[0, 1]]
+    return found * np.asarray(factor) - 1
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     print("| Y resized by (z, plane) | z | plane |\n|---|---|---|")
     for factor in FACTORS:
         found = np.array([errors(seed, factor, given.shape) for seed in given.seeds])
-        columns = [_range(column) for column in found.T]
+        columns = [_range(found[:, 0]), _range(found[:, 1:].ravel())]
         print(f"| {factor[0]:g}, {factor[1]:g} | {' | '.join(columns)} |", flush=True)
 
 

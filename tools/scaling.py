@@ -47,6 +47,7 @@ def blockwise(maps: Path, given: argparse.Namespace) -> tuple[float, float, floa
     out = maps.with_name("instances.ome.zarr")
     for old in (out, Path(f"{out}.work")):
         shutil.rmtree(old, ignore_errors=True)
+    out.with_name("instances.csv").unlink(missing_ok=True)
     command = [sys.executable, "-m", "scripts.blockwise", "--pred", str(maps), "--out", str(out)]
     command += ["--workers", str(given.workers), "--block", ",".join(map(str, given.block))]
     command += ["--scheduler", given.scheduler] if given.scheduler else []

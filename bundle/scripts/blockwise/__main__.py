@@ -58,7 +58,7 @@ def main(
         block: (z,y,x) of a block; by default 128,256,256, or smaller to fit --memory.
         halo: (z,y,x) around a block, about as wide as an object.
         max_halo: (z,y,x) up to which it is doubled where a label is not certain; by default eight times the halo.
-        memory: GB that each worker may take.
+        memory: GB that each worker may take; reckoned for maps of bytes, floats take more.
         workers: processes on this machine.
         scheduler: of Dask, tcp://host:port, or "local" for one on this machine.
         shard: part of the blocks that this run does, from 0, where several runs share them.
@@ -73,13 +73,13 @@ def main(
     """
     schedule = Schedule(workers, scheduler, shard, shards)
     decoder = _decoder(target, options)
-    checked_target(out)
+    checked_target(out, table)
     maps = Maps(pred, TARGETS[target], dataset, unit)
-    doubled(halo, max_halo or halo)
+    doubled(halo, max_halo)
     block = _block(maps, block, halo, memory)
     if flag(plan, "plan"):
         grid, share = Grid.of(maps.shape, block), workers * shards
-        print(make_plan(maps, grid, options_of(decoder).recipe, doubled(halo, halo)[0], share))
+        print(make_plan(maps, grid, options_of(decoder).recipe, doubled(halo)[0], share))
         return
     found = label_volume(
         pred,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import replacing
@@ -94,50 +94,18 @@ class WorkFolder:
 
     @contextmanager
     def locked(self, name: str = "run") -> Iterator[None]:
-        """Keep a second process from doing the same work at the same time.
+        """Keep a second process from doing the same work at the same time; a killed one's lock goes with it.
 
         Raises:
-            InputError: another one, still alive as far as can be seen, does it.
+            InputError: another one does it, or the folder cannot be written.
         """
-        lock, own = self.path / f"{name}.lock", {"host": socket.gethostname(), "pid": os.getpid()}
-        self.path.mkdir(parents=True, exist_ok=True)
-        while not _taken(lock, own):
-            holder = _holder(lock)
-            if holder and not (holder["host"] == own["host"] and not _alive(holder["pid"])):
-                who = f"process {holder['pid']} on {holder['host']}"
-                raise InputError(f"{self.path}: {who} works on this output. Wait for it; if it is gone, remove {lock}.")
-            lock.unlink(missing_ok=True)
+        lock = self.path / f"{name}.lock"
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=0):
+                yield
+        except Timeout as error:
+            raise InputError(f"{self.path}: another run works on this output. Wait until it has ended.") from error
 
     def _file(self, stage: str, block: int) -> Path:
         return self.path / stage / f"{block:08d}.npz"
-
-
-def _taken(lock: Path, own: Mapping[str, Any]) -> bool:
-    try:
-        with lock.open("x") as file:
-            json.dump(own, file)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise InputError(f"{lock} cannot be written: {error}") from error
-    return True
-
-
-def _holder(lock: Path) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError):
-        return json.loads(lock.read_text())
-    return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

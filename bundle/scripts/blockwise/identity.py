@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -10,11 +11,9 @@ from scipy.sparse.csgraph import connected_components
 
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, shape_of
-from scripts.blockwise.seed import AXES
+from scripts.blockwise.seed import AXES, NOWHERE
 
 __all__ = ["identify"]
-
-Step = tuple[int, int, int]
 
 
 def identify(grid: Grid, folder: WorkFolder, min_seed_size: int) -> None:
@@ -24,16 +23,19 @@ def identify(grid: Grid, folder: WorkFolder, min_seed_size: int) -> None:
     `min_seed_size` stay unused, as in the watershed of the whole. Written for each block: `ids` by the block's number;
     and once, as "volume": `sizes` and `foreground` (sums) by id.
 
-    Memory: about 60 bytes for each block's seed.
+    Memory: about 60 bytes for each block's seed, fewer than 2 billion in all, and the planes of some blocks.
     """
-    found = [folder.load("seeds", block) for block in range(len(grid))]
-    counts = [len(result["sizes"]) for result in found]
+    everything = (folder.load("seeds", block) for block in range(len(grid)))
+    measures = [{name: found[name] for name in _MEASURES} for found in everything]
+    counts = [len(found["sizes"]) for found in measures]
     starts = np.concatenate([[0], np.cumsum(counts)])
-    pairs = [pair for block in range(len(grid)) for pair in _shared(grid, found, starts, block)]
+    # Of all that was found only this is held at once: planes are read again, for a block and those after it.
+    load = lru_cache(maxsize=64)(partial(folder.load, "seeds"))
+    pairs = [pair for block in range(len(grid)) for pair in _shared(grid, load, starts, block)]
     one, other = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), np.int64)
     links = coo_array((np.ones(len(one), bool), (one, other)), shape=(starts[-1], starts[-1]))
     joined = connected_components(links, directed=False)[1]
-    sizes, foreground, first = (np.concatenate([result[name] for result in found]) for name in _MEASURES)
+    sizes, foreground, first = (np.concatenate([found[name] for found in measures]) for name in _MEASURES)
     ids, totals = _numbered(joined, first, sizes, foreground, min_seed_size)
     ids[starts[:-1]] = 0  # each block's background
     for block, begin in enumerate(starts[:-1].tolist()):
@@ -50,7 +52,7 @@ def _numbered(
     """Ids of all the blocks' numbers, and size and sum of foreground by id."""
     count = int(joined.max(initial=-1)) + 1
     total = np.bincount(joined, sizes, count).astype(np.int64)
-    earliest = np.full(count, np.iinfo(np.int64).max)
+    earliest = np.full(count, NOWHERE)
     np.minimum.at(earliest, joined, first)
     order = np.argsort(earliest, kind="stable")
     order = order[total[order] > 0]  # without the blocks' backgrounds
@@ -62,14 +64,16 @@ def _numbered(
     return rank[joined], totals
 
 
-def _shared(grid: Grid, found: list[dict[str, np.ndarray]], starts: np.ndarray, block: int) -> Iterator[np.ndarray]:
+def _shared(
+    grid: Grid, load: Callable[[int], dict[str, np.ndarray]], starts: np.ndarray, block: int
+) -> Iterator[np.ndarray]:
     """Pairs (2, N) of seeds of a block and the next ones that share a voxel beyond it."""
     size = shape_of(grid.core(block))
     for other, step in grid.forward_neighbours(block):
         axis = step.index(1)
         rest = [index for index in range(3) if index != axis]
-        beyond = found[block][f"high_{AXES[axis]}"][tuple(_side(step[i], size[i], beyond=True) for i in rest)]
-        within = found[other][f"low_{AXES[axis]}"][tuple(_side(step[i], size[i], beyond=False) for i in rest)]
+        beyond = load(block)[f"high_{AXES[axis]}"][tuple(_side(step[i], size[i], beyond=True) for i in rest)]
+        within = load(other)[f"low_{AXES[axis]}"][tuple(_side(step[i], size[i], beyond=False) for i in rest)]
         both = (beyond > 0) & (within > 0)
         pairs = np.stack([beyond[both] + starts[block], within[both] + starts[other]])
         yield np.unique(pairs, axis=1)

@@ -41,7 +41,8 @@ def options_of(decoder: BCDWatershed) -> Options:
     defaults = {name: entry.default for name, entry in inspect.signature(decoder.decode).parameters.items()}
     given = {name: decoder.options.get(name, default) for name, default in defaults.items()}
     for name, only in _WHOLE_ONLY.items():
-        if given.pop(name) != only:
+        value = given.pop(name)
+        if (tuple(value) if isinstance(value, list) else value) != only:
             raise InputError(f"{name}: cannot be changed where a volume is decoded block by block; leave it out.")
     if given["small_mode"] not in ("background", "none"):
         found = given["small_mode"]
@@ -53,8 +54,8 @@ def options_of(decoder: BCDWatershed) -> Options:
     return Options(recipe, given["min_seed_size"], small, kept)
 
 
-def doubled(halo: Sequence[int], limit: Sequence[int]) -> list[Triple]:
-    """Return halos (z, y, x) from the first, each twice the one before, up to the limit.
+def doubled(halo: Sequence[int], limit: Sequence[int] | None = None) -> list[Triple]:
+    """Return halos (z, y, x) from the first, each twice the one before, up to the limit, by default eight times it.
 
     >>> doubled((2, 4, 4), (8, 12, 12))
     [(2, 4, 4), (4, 8, 8), (8, 12, 12)]
@@ -62,6 +63,7 @@ def doubled(halo: Sequence[int], limit: Sequence[int]) -> list[Triple]:
     Raises:
         InputError: they are not three whole numbers, at least 1 each, the limit no less than the first.
     """
+    limit = limit or [8 * side for side in halo]
     fits = len(halo) == len(limit) == 3 and all(1 <= int(a) == a <= b for a, b in zip(halo, limit, strict=True))
     if not fits:
         raise InputError(f"halo {halo}, max_halo {limit}: expected three voxels (z, y, x) each, the second no less.")

@@ -23,7 +23,7 @@ PROCESS = 350e6
 """Bytes that a worker holds before it has read a voxel."""
 
 BYTES = 24
-"""Per voxel of a block with its halo, beside the maps; measured by tools/benchmark.py --only blockwise."""
+"""Per voxel of a block with its halo, beside the maps, which are bytes; as tools/scaling.py measures it."""
 
 
 class Plan(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,29 +51,28 @@ class Run(NamedTuple):
     folder: WorkFolder
     schedule: Schedule
 
-    def stage(self, name: str, work: Work, blocks: Iterable[int] | None = None) -> None:
-        """Do a stage in all blocks, or those given, that are not done.
+    def stage(self, name: str, work: Work) -> None:
+        """Do a stage in all blocks that are not done.
 
         Args:
             name: of the stage and of its results.
             work: saves the block's result under this name when all else is written.
-            blocks: by default all.
 
         Raises:
             UnfinishedError: this shard's blocks are done and those of others are not.
             InputError: see `Schedule.run`.
         """
-        wanted = list(range(len(self.grid)) if blocks is None else blocks)
-        todo = [block for block in self.schedule.own(wanted) if not self.folder.done(name, block)]
-        if done := len(self.schedule.own(wanted)) - len(todo):
+        own = self.schedule.own(range(len(self.grid)))
+        todo = [block for block in own if not self.folder.done(name, block)]
+        if done := len(own) - len(todo):
             logger.info("%s: %d blocks are done already", name, done)
         begun = time.perf_counter()
         self.schedule.run(name, Reusing(work), todo, self.voxels)
         if todo:
             seconds, voxels = time.perf_counter() - begun, sum(map(self.voxels, todo))
             logger.info("%s: %.1f s, %.1f million voxels/s", name, seconds, voxels / seconds / 1e6)
-        if missing := sum(not self.folder.done(name, block) for block in wanted):
-            raise UnfinishedError(f"{name}: {missing} of {len(wanted)} blocks are left to other shards.")
+        if missing := sum(not self.folder.done(name, block) for block in range(len(self.grid))):
+            raise UnfinishedError(f"{name}: {missing} of {len(self.grid)} blocks are left to other shards.")
 
     def alone(self, name: str, work: Callable[[], None]) -> None:
         """Do what cannot be shared, in this process; shard 0 does it, and it saves its result as block 0 of `name`.

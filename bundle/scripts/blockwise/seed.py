@@ -52,9 +52,7 @@ class SeedWork:
         numbers = cc3d.connected_components(found, connectivity=self.recipe.connectivity, out_dtype=np.uint32)
         inside = tuple(slice(0, size) for size in shape_of(core))
         self.seeds[core] = numbers[inside]
-        planes: dict[str, np.ndarray] = {
-            f"low_{axis}": np.take(numbers[inside], 0, index) for index, axis in enumerate(AXES)
-        }
+        planes: dict[str, np.ndarray] = {}
         for index, (axis, size) in enumerate(zip(AXES, shape_of(core), strict=True)):
             planes[f"low_{axis}"] = np.take(numbers[inside], 0, index)
             if size < numbers.shape[index]:
@@ -69,9 +67,10 @@ def _measure(
     """Size, first voxel and sum of foreground of each number from 0 to count."""
     places = np.flatnonzero(numbers)
     of = numbers.ravel()[places]
-    z, y, x = np.unravel_index(places, numbers.shape)
-    flat = ((z + core[0].start) * np.int64(shape[1]) + y + core[1].start) * np.int64(shape[2]) + x + core[2].start
     first = np.full(count + 1, NOWHERE, np.int64)
-    first[of[::-1]] = flat[::-1]  # of equal indices the last assignment stays, that of the first voxel
+    first[of[::-1]] = places[::-1]  # of equal indices the last assignment stays, that of the first voxel
+    here = first < NOWHERE
+    z, y, x = (at + side.start for at, side in zip(np.unravel_index(first[here], numbers.shape), core, strict=True))
+    first[here] = (z * np.int64(shape[1]) + y) * np.int64(shape[2]) + x
     weights = np.bincount(of, foreground.ravel()[places].astype(float), count + 1)
     return {"sizes": np.bincount(of, minlength=count + 1), "first": first, "foreground": weights}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from scripts.errors import InputError
 from scripts.volume_io import ZarrVolume, create_zarr, pyramid_factors, write_ome_metadata
 from scripts.watershed import BCDWatershed
 
-__all__ = ["Summary", "label_volume"]
+__all__ = ["BlockwiseDecoder", "Summary", "checked_target", "label_volume"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,19 +76,17 @@ def label_volume(
         halo: (z, y, x) around it.
         max_halo: up to which it is doubled where labels are uncertain, by default eight times as much.
         schedule: the workers.
-        table: .csv or .parquet, by default beside `out`.
+        table: .csv or .parquet, by default beside `out`; must not exist.
         keep: keep the work folder.
 
     Raises:
         InputError: something does not fit; named before any work.
         UnfinishedError: other shards are not done.
     """
-    target, schedule = checked_target(out), schedule or Schedule()
-    rows = Path(table) if table else target.with_name(target.name.removesuffix(".zarr").removesuffix(".ome") + ".csv")
-    check_table(rows)
+    (target, rows), schedule = checked_target(out, table), schedule or Schedule()
     options, maps = options_of(decoder), Maps(pred, type(decoder), dataset, unit)
     grid = Grid.of(maps.shape, block)
-    halos = doubled(halo, max_halo or [8 * side for side in halo])
+    halos = doubled(halo, max_halo)
     folder = WorkFolder(f"{target}.work")
     settings: dict[str, Any] = {
         "pred": os.path.abspath(pred),
@@ -106,18 +104,22 @@ def label_volume(
     return summary
 
 
-def checked_target(out: str | os.PathLike[str]) -> Path:
-    """Return the path of the labels.
+def checked_target(out: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> tuple[Path, Path]:
+    """Return the paths of the labels and of their table.
 
     Raises:
-        InputError: another format, or it exists.
+        InputError: another format, or one of them exists.
     """
     target = Path(os.path.expanduser(out))
     if target.suffix != ".zarr":
         raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
-    if target.exists() and not WorkFolder(f"{target}.work").done("moving", 0):
-        raise InputError(f"{target} exists already. Remove it, or name another --out.")
-    return target
+    stem = target.name.removesuffix(".zarr").removesuffix(".ome")
+    rows = Path(os.path.expanduser(table)) if table else target.with_name(f"{stem}.csv")
+    check_table(rows)
+    for path, flag in ((target, "--out"), (rows, "--table")):
+        if path.exists() and not WorkFolder(f"{target}.work").done("moving", 0):
+            raise InputError(f"{path} exists already. Remove it, or name another {flag}.")
+    return target, rows
 
 
 class _Job(NamedTuple):
@@ -129,7 +131,7 @@ class _Job(NamedTuple):
 
     def run(self, halos: Sequence[Triple]) -> Summary:
         if self.target.exists():  # stopped after the labels had been moved to their place
-            return self._summary(halos[0])
+            return self._summary()
         run, maps, recipe = self.run_, self.maps, self.options.recipe
         grid, folder = run.grid, run.folder
         seeds = self._store(folder.path / "seeds.zarr", grid, np.dtype(np.uint32), "0")
@@ -138,11 +140,11 @@ class _Job(NamedTuple):
         many = len(folder.load("volume", 0)["sizes"]) > np.iinfo(np.uint32).max
         labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0")
         run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, folder, halos))
-        run.alone("dropped", self._drop_small)
+        run.alone("dropped", lambda: self._drop_small(halos[0]))
         run.stage("clean", CleanWork(grid, labels, folder))
         levels = self._pyramid(labels)
         run.alone("finished", lambda: self._finish(levels))
-        return self._summary(halos[0])
+        return self._summary()
 
     @property
     def unfinished(self) -> Path:
@@ -153,20 +155,30 @@ class _Job(NamedTuple):
         z, y, x = (chunk_side(side) for side in grid.block)
         return create_zarr(path, grid.shape, dtype, (z, y, x), self.maps.volume.voxel_size, dataset=dataset)
 
-    def _drop_small(self) -> None:
-        folder = self.run_.folder
-        instances = join(folder.load("labels", block) for block in range(len(self.run_.grid)))
+    def _drop_small(self, first: Triple) -> None:
+        folder, doubt = self.run_.folder, {"uncertain": np.array(0), "grown": np.array(0)}
+
+        def results() -> Iterator[dict[str, np.ndarray]]:
+            for block in range(len(self.run_.grid)):
+                found = folder.load("labels", block)
+                doubt["uncertain"] += found["uncertain"]
+                doubt["grown"] += tuple(found["halo"].tolist()) != first
+                yield found
+
+        instances = join(results())
         small = instances["voxels"] < self.options.min_instance_size
         seeds = folder.load("volume", 0)
         kept = {name: column[~small] for name, column in instances.items()}
         kept |= {"seed_voxels": seeds["sizes"][kept["ids"]], "seed_foreground": seeds["foreground"][kept["ids"]]}
         folder.save("instances", 0, kept)
+        folder.save("summary", 0, {"instances": np.array(len(kept["ids"])), **doubt})
         folder.save("dropped", 0, {"ids": instances["ids"][small]})
 
     def _pyramid(self, finest: ZarrVolume) -> list[tuple[str, Triple]]:
         levels: list[tuple[str, Triple]] = [("0", (1, 1, 1))]
         finer = finest
-        for level, factors in list(enumerate(pyramid_factors(finest.shape, finest.voxel_size, finest.chunks)))[1:]:
+        coarser = pyramid_factors(finest.shape, finest.voxel_size, finest.chunks)[1:]
+        for level, factors in enumerate(coarser, 1):
             z, y, x = (int(factor // before) for factor, before in zip(factors, levels[-1][1], strict=True))
             shape = [-(-size // step) for size, step in zip(finer.shape, (z, y, x), strict=True)]
             grid, stage = Grid.of(shape, self.run_.grid.block), f"level_{level}"
@@ -181,18 +193,15 @@ class _Job(NamedTuple):
         folder, maps = self.run_.folder, self.maps
         write_ome_metadata(self.unfinished, self.target.stem, levels, maps.volume.voxel_size, labels=True)
         scale = 1.0 if maps.unit else 255.0
+        folder.save("moving", 0, {})  # from here on the final names are this run's
         write_table(self.table, folder.load("instances", 0), self.options.recipe.names[:2], scale)
-        folder.save("moving", 0, {})
         os.replace(self.unfinished, self.target)
         folder.save("finished", 0, {})
 
-    def _summary(self, first: Triple) -> Summary:
-        folder, grid = self.run_.folder, self.run_.grid
-        results = [folder.load("labels", block) for block in range(len(grid))]
-        uncertain = sum(int(result["uncertain"]) for result in results)
-        grown = sum(tuple(result["halo"].tolist()) != tuple(first) for result in results)
-        z, y, x = grid.shape
-        return Summary(len(folder.load("instances", 0)["ids"]), 1 - uncertain / (z * y * x), grown)
+    def _summary(self) -> Summary:
+        found = self.run_.folder.load("summary", 0)
+        z, y, x = self.run_.grid.shape
+        return Summary(int(found["instances"]), 1 - int(found["uncertain"]) / (z * y * x), int(found["grown"]))
 
 
 class BlockwiseDecoder:
@@ -225,9 +234,9 @@ class BlockwiseDecoder:
         Raises:
             InputError: they cannot, or it does not.
         """
-        checked_target(self.out)
+        checked_target(self.out, self.options["table"])
         options_of(self.decoder)
-        doubled(self.options["halo"], self.options["max_halo"] or [8 * side for side in self.options["halo"]])
+        doubled(self.options["halo"], self.options["max_halo"])
 
     def __call__(self, maps: str | os.PathLike[str], schedule: Schedule) -> Summary:
         """Decode maps that are complete."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def read_maps(path: str | os.PathLike[str], dataset: str | None = None) -> tuple
         InputError: as for `read_volume`, and for other formats.
     """
     file, named = existing(path)
-    maps = (zarr if _has_maps(file) == "zarr" else hdf5).read(file, named or dataset, ndim=4)
+    maps = _store_of_maps(file).read(file, named or dataset, ndim=4)
     return maps.array, maps.voxel_size
 
 
@@ -71,7 +72,7 @@ def read_channel_names(path: str | os.PathLike[str], dataset: str | None = None)
         InputError: as for `read_maps`.
     """
     file, named = existing(path)
-    return (zarr if _has_maps(file) == "zarr" else hdf5).channel_names(file, named or dataset)
+    return _store_of_maps(file).channel_names(file, named or dataset)
 
 
 def write_volume(
@@ -130,11 +131,13 @@ def write_volume(
                 nifti.write(temporary, array, diagonal_affine(size), "um" if size else "unknown", file)
 
 
-def _has_maps(file: Path) -> str:
+def _store_of_maps(file: Path) -> Any:
+    """The module that reads maps of this format."""
+    modules = {"hdf5": hdf5, "zarr": zarr}
     kind = format_of(file)
-    if kind not in ("hdf5", "zarr"):
+    if kind not in modules:
         raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only.")
-    return kind
+    return modules[kind]
 
 
 def _size_to_write(
