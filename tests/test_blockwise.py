@@ -35,7 +35,7 @@ from scripts.blockwise.table import check_table
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.representation import Affinity
-from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors
+from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors, read_maps, write_volume
 from scripts.watershed import (
     AffinityWatershed,
     BCDWatershed,
@@ -96,6 +96,39 @@ def test_four_workers_and_a_dask_cluster_give_the_same(pred: Path, whole: np.nda
         out = tmp_path / f"{name}.ome.zarr"
         label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, schedule=schedule)
         np.testing.assert_array_equal(read(out), whole)
+
+
+@pytest.fixture(scope="module")
+def predicted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Maps that models/model.pt, trained on other volumes, predicts of a part of a real one: unsure and speckled."""
+    folder = tmp_path_factory.mktemp("predicted")
+    image = open_volume(shared / "data/nucexm/v4_image.tif")
+    write_volume(folder / "part.tif", image[:64, :160, :160], image.voxel_size)
+    flags = ["--image", str(folder / "part.tif"), "--output_dir", str(folder), "--overlap", "0.25"]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml", *flags]
+    subprocess.run(command, cwd=BUNDLE, check=True, capture_output=True)
+    return next(folder.glob("*_maps.h5"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("block", "workers", "halo"),
+    [
+        ((64, 160, 160), 1, (2, 4, 4)),
+        ((32, 80, 80), 4, (4, 8, 8)),
+        ((64, 48, 100), 2, (16, 32, 32)),
+        ((17, 33, 41), 1, (2, 4, 4)),
+    ],
+)
+def test_real_maps_give_the_labels_of_the_whole(
+    predicted: Path, tmp_path: Path, block: Any, workers: int, halo: Any
+) -> None:
+    out, schedule = tmp_path / "o.zarr", Schedule(workers)
+    found = label_volume(predicted, out, BCDWatershed(**SMALL), block=block, halo=halo, schedule=schedule)
+    whole = bcd_watershed(read_maps(predicted)[0][-3:], **SMALL)
+    assert found.instances == len(np.unique(whole)) - 1 > 50
+    assert found.certain == 1
+    np.testing.assert_array_equal(read(out), whole)
 
 
 @settings(max_examples=10, deadline=None, phases=[Phase.generate])  # without shrinking: minutes
@@ -507,6 +540,11 @@ def test_blocks_shrink_until_they_fit_the_memory() -> None:
     assert window_bytes(block, (16, 32, 32), 3) <= 1e9 < window_bytes((128, 256, 256), (16, 32, 32), 3) + 5e8
     with pytest.raises(InputError, match=r"found 0.4 GB .* need"):
         fitting_block((1000, 1000, 1000), (64, 128, 128), 3, 1, 4e8, (128, 256, 256))
+
+
+def test_floats_are_planned_with_the_memory_of_floats() -> None:
+    block, halo = (128, 256, 256), (16, 32, 32)
+    assert window_bytes(block, halo, 3, 4) > window_bytes(block, halo, 3) + 5e8
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,16 @@ def test_other_settings_do_not_mix(stored: Path, tmp_path: Path) -> None:
         predict_volume(stored, out, other, block=(23, 50, 61))
 
 
+def test_an_image_that_was_edited_since_is_told(tmp_path: Path) -> None:
+    image, out = tmp_path / "image.h5", tmp_path / "maps.zarr"
+    write_volume(image, np.random.default_rng(0).integers(0, 255, (16, 32, 64)).astype(np.uint8))
+    predict_volume(image, out, prediction_of(), block=(16, 32, 32))
+    predict_volume(image, out, prediction_of(), block=(16, 32, 32))
+    os.utime(image, (1, 1))
+    with pytest.raises(InputError, match=r"last_change: .* there, .* bytes of 1970-01-01T00:00:01\+00:00 now"):
+        predict_volume(image, out, prediction_of(), block=(16, 32, 32))
+
+
 # ---- empty parts -----------------------------------------------------------------------------------------------------
 def test_blocks_in_the_dark_are_neither_read_nor_given_to_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -410,7 +422,8 @@ def test_the_overlay_hands_the_maps_to_the_decoder(volumes: Path, tmp_path: Path
     files = (str(volumes / "imageY.tif"), str(tmp_path / "maps.zarr"), network, str(tmp_path / "model.pt"))
     for shard, times in ((1, 0), (0, 1)):
         work = {"block": (16, 32, 32), "shard": shard, "shards": 2, "decode": Decoder()}
-        BlockwiseInference(*files, MAPS, inferer_of(), **work).run()
+        with pytest.raises(SystemExit, match="75") if shard else nullcontext():
+            BlockwiseInference(*files, MAPS, inferer_of(), **work).run()
         assert given == [tmp_path / "maps.zarr"] * times
 
 

@@ -4,9 +4,11 @@
     .venv/bin/python tools/scaling.py --shape 1024,1024,1024 --workers 2 --folder scaling
     .venv/bin/python tools/scaling.py --shape 256,512,512 --workers 2 --scheduler local --folder scaling
     .venv/bin/python tools/scaling.py --shape 256,512,512 --whole --folder scaling
+    .venv/bin/python tools/scaling.py --shape 256,512,512 --floats --folder scaling
 
 The maps are those of touching ellipsoids: four tiles of 128 x 256 x 256 voxels, turned and put together at random. They
-are kept in the folder and used again. Memory is the most that any one process held, looked at ten times a second.
+are bytes, or floats from 0 to 1 with noise, hardly two alike; they are kept in the folder and used again. Memory is
+the most that any one process held, looked at ten times a second.
 Nothing else should run meanwhile.
 """
 
@@ -33,7 +35,7 @@ def main() -> None:
     """Do what the command line says."""
     given = _command_line().parse_args()
     sys.path.insert(0, str(BUNDLE))
-    maps = make_maps(given.folder, given.shape)
+    maps = make_maps(given.folder, given.shape, given.floats)
     voxels = int(np.prod(given.shape))
     seconds, memory, core_seconds, text = whole(maps) if given.whole else blockwise(maps, given)
     figures = {"shape": given.shape, "workers": given.workers, "scheduler": given.scheduler, "whole": given.whole}
@@ -51,6 +53,7 @@ def blockwise(maps: Path, given: argparse.Namespace) -> tuple[float, float, floa
     command = [sys.executable, "-m", "scripts.blockwise", "--pred", str(maps), "--out", str(out)]
     command += ["--workers", str(given.workers), "--block", ",".join(map(str, given.block))]
     command += ["--scheduler", given.scheduler] if given.scheduler else []
+    command += ["--unit", "true"] if given.floats else []
     begun = time.perf_counter()
     run = subprocess.Popen(command, cwd=BUNDLE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watch = _Watch(run.pid)
@@ -104,24 +107,33 @@ class _Watch(threading.Thread):
         return sum(self.times.values())
 
 
-def make_maps(folder: Path, shape: tuple[int, ...]) -> Path:
+def make_maps(folder: Path, shape: tuple[int, ...], floats: bool = False) -> Path:
     """Store of maps (3, Z, Y, X) made of tiles; an earlier one is used again."""
     from scripts.volume_io import create_zarr
 
-    path = folder.resolve() / "x".join(map(str, shape)) / "maps.zarr"
+    path = folder.resolve() / ("x".join(map(str, shape)) + "_floats" * floats) / "maps.zarr"
     done = path.with_name("done")
     if done.exists():
         return path
     shutil.rmtree(path.parent, ignore_errors=True)
-    store = create_zarr(path, (3, *shape), np.uint8, (1, 64, 128, 128), (2.0, 1.0, 1.0), _NAMES)
+    store = create_zarr(
+        path, (3, *shape), np.float32 if floats else np.uint8, (1, 64, 128, 128), (2.0, 1.0, 1.0), _NAMES
+    )
     sides = tuple(min(side, size) for side, size in zip(TILE, shape, strict=True))
     tiles, rng = [_tile(sides, seed) for seed in range(4)], np.random.default_rng(0)
+    if floats:
+        tiles = [_as_floats(tile, np.random.default_rng(seed)) for seed, tile in enumerate(tiles)]
     for corner in itertools.product(*(range(0, size, side) for size, side in zip(shape, sides, strict=True))):
         tile = tiles[rng.integers(4)][:, :: rng.choice([-1, 1]), :: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
         box = tuple(slice(start, min(start + side, n)) for start, side, n in zip(corner, sides, shape, strict=True))
         store[(slice(0, 3), *box)] = tile[(slice(0, 3), *(slice(0, b.stop - b.start) for b in box))]
     done.touch()
     return path
+
+
+def _as_floats(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noisy = tile / np.float32(255) + rng.normal(0, 1e-3, tile.shape).astype(np.float32)
+    return np.clip(noisy, 0, 1)
 
 
 _NAMES = ("foreground", "contour", "distance")
@@ -144,6 +156,7 @@ def _command_line() -> argparse.ArgumentParser:
     parser.add_argument("--block", type=_numbers, default=(128, 256, 256), help="Z,Y,X")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scheduler", help="local, for a Dask cluster of the workers")
+    parser.add_argument("--floats", action="store_true", help="maps of floats")
     parser.add_argument("--whole", action="store_true", help="decode in memory instead")
     parser.add_argument("--folder", type=Path, required=True, help="for maps and instances")
     return parser

@@ -11,7 +11,7 @@ from typing import Any
 from scripts.blockwise.grid import Grid
 from scripts.blockwise.option import doubled, options_of
 from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
-from scripts.blockwise.run import UnfinishedError
+from scripts.blockwise.run import LATER, UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.source import Maps
 from scripts.blockwise.volume import checked_target, label_volume
@@ -22,8 +22,6 @@ from scripts.watershed import TARGETS
 __all__ = ["main"]
 
 BLOCK = (128, 256, 256)
-LATER = 75
-"""Exit status where other shards have to be done first (EX_TEMPFAIL)."""
 
 
 def main(
@@ -58,7 +56,7 @@ def main(
         block: (z,y,x) of a block; by default 128,256,256, or smaller to fit --memory.
         halo: (z,y,x) around a block, about as wide as an object.
         max_halo: (z,y,x) up to which it is doubled where a label is not certain; by default eight times the halo.
-        memory: GB that each worker may take; reckoned for maps of bytes, floats take more.
+        memory: GB that each worker may take.
         workers: processes on this machine.
         scheduler: of Dask, tcp://host:port, or "local" for one on this machine.
         shard: part of the blocks that this run does, from 0, where several runs share them.

@@ -10,7 +10,7 @@ from torch import nn
 
 from scripts.blockwise.predict import Prediction, predict_volume
 from scripts.blockwise.preflight import one_volume
-from scripts.blockwise.run import UnfinishedError
+from scripts.blockwise.run import LATER, UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.volume import BlockwiseDecoder
 from scripts.checkpoint import load_weights
@@ -69,10 +69,11 @@ class BlockwiseInference:
         self.decode = decode
 
     def run(self) -> None:
-        """Predict what is not done, and decode when all is; shards that have to wait for others say so and end.
+        """Predict what is not done, and decode when all is.
 
         Raises:
             InputError: see `predict_volume`, and for weights `load_weights`.
+            SystemExit: other shards have to be done first; said, and the status is 75, as that of scripts.blockwise.
         """
         load_weights(self.prediction.network, self.model_path, self.map_names)
         self.prediction.network.eval()
@@ -86,3 +87,4 @@ class BlockwiseInference:
                 self.decode(self.maps, self.schedule)
         except UnfinishedError as error:
             logger.warning("%s Give the same command again when they are done.", error)
+            raise SystemExit(LATER) from error

@@ -23,7 +23,10 @@ PROCESS = 350e6
 """Bytes that a worker holds before it has read a voxel."""
 
 BYTES = 24
-"""Per voxel of a block with its halo, beside the maps, which are bytes; as tools/scaling.py measures it."""
+"""Per voxel of a block with its halo, beside the maps, where these are bytes; as tools/scaling.py measures it."""
+
+FLOAT_BYTES = 50
+"""The same where they are floats, whose heights are floats too and are sorted (tools/scaling.py --floats)."""
 
 
 class Plan(NamedTuple):
@@ -59,9 +62,9 @@ class Plan(NamedTuple):
 
 
 def window_bytes(block: Sequence[int], halo: Sequence[int], channels: int, itemsize: int = 1) -> float:
-    """Bytes of a worker for a block within its halo."""
+    """Bytes of a worker for a block within its halo; maps of more than a byte are floats."""
     voxels = math.prod(side + 2 * more for side, more in zip(block, halo, strict=True))
-    return PROCESS + voxels * (BYTES + channels * itemsize)
+    return PROCESS + voxels * ((BYTES if itemsize == 1 else FLOAT_BYTES) + channels * itemsize)
 
 
 def fitting_block(

@@ -23,7 +23,7 @@ from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
-from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, open_volume
+from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
 
 __all__ = ["PredictWork", "Prediction", "predict_volume"]
 
@@ -165,7 +165,8 @@ def predict_volume(
     check_intensity(prediction.intensity_range)
     threads = _threads(schedule, device_of(prediction.network))
     folder = WorkFolder(f"{os.fspath(out)}.work")
-    settings = {"image": os.path.abspath(image), "shape": grid.shape, "dtype": str(volume.dtype), "block": grid.block}
+    settings = {"image": os.path.abspath(image), "last_change": last_change(image), "shape": grid.shape}
+    settings |= {"dtype": str(volume.dtype), "block": grid.block}
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
         check_store(Path(out), folder, len(grid))
         folder.open({**settings, **prediction.settings()})

@@ -13,9 +13,12 @@ from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.schedule import Schedule, Work
 
-__all__ = ["Run", "UnfinishedError"]
+__all__ = ["LATER", "Run", "UnfinishedError"]
 
 logger = logging.getLogger(__name__)
+
+LATER = 75
+"""Exit status of a command that has to wait for other shards (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True)

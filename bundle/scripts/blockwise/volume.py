@@ -23,7 +23,7 @@ from scripts.blockwise.seed import SeedWork
 from scripts.blockwise.source import Maps
 from scripts.blockwise.table import check_table, write_table
 from scripts.errors import InputError
-from scripts.volume_io import ZarrVolume, create_zarr, pyramid_factors, write_ome_metadata
+from scripts.volume_io import ZarrVolume, create_zarr, last_change, pyramid_factors, write_ome_metadata
 from scripts.watershed import BCDWatershed
 
 __all__ = ["BlockwiseDecoder", "Summary", "checked_target", "label_volume"]
@@ -90,6 +90,7 @@ def label_volume(
     folder = WorkFolder(f"{target}.work")
     settings: dict[str, Any] = {
         "pred": os.path.abspath(pred),
+        "last_change": last_change(pred),
         "dataset": dataset,
         "shape": grid.shape,
         "block": grid.block,

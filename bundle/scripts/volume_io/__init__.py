@@ -11,7 +11,7 @@ from scripts.volume_io.chunked import ChunkedVolume, open_volume
 from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
 from scripts.volume_io.ome import write_ome_metadata
-from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
+from scripts.volume_io.paths import check_writable, last_change, list_volumes, split_dataset
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
 
@@ -27,6 +27,7 @@ __all__ = [
     "check_writable",
     "create_zarr",
     "downsample_labels",
+    "last_change",
     "list_volumes",
     "open_volume",
     "open_zarr_for_writing",
