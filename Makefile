@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test package lint clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -31,11 +31,14 @@ demo: install  ## example volumes, training, inference, scores and a picture, un
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
 	$(BIN)/python -m pytest --cov $(ARGS)
 
+package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
+	$(BIN)/python tools/package.py $(ARGS)
+
 lint: install  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy bundle/scripts
 
-clean:  ## remove caches; .venv and outputs/ stay
+clean:  ## remove caches; .venv, outputs/ and dist/ stay
 	rm -rf .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find bundle tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

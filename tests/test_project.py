@@ -24,15 +24,8 @@ BUNDLE = ROOT / "bundle"
 SCRIPTS = (BUNDLE / "scripts").iterdir()
 MODULES = {path.stem for path in SCRIPTS if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
 PYTHONS = ("3.10", "3.11", "3.12")
-SECTIONS = (
-    "Model description",
-    "Data and preprocessing",
-    "Performance",
-    "Commands",
-    "System configuration",
-    "Limitations",
-)
-SECTIONS += ("Citation", "References")
+SECTIONS = ("Model description", "Data and preprocessing", "Performance", "Commands", "Additional usage")
+SECTIONS += ("System configuration", "Limitations", "Citation", "References")
 VAGUE = {"utils.py", "misc.py", "common.py", "helpers.py"}
 
 
