@@ -21,6 +21,7 @@ from scripts.checkpoint import noted_state, save_atomically
 from scripts.checkpoint.weights import brief, check_fit
 from scripts.command import BUNDLE, configuration, overlay_files
 from scripts.errors import InputError
+from scripts.preflight import check_folder
 
 __all__ = ["main", "read_reference", "renamed"]
 
@@ -46,7 +47,7 @@ _NAMES = [
 def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> None:
     """Take the generator Y to X from a checkpoint of PyTorch Connectomics (projects/CySGAN), for inference here.
 
-    Outputs are equal but for rounding. Memory: that of the checkpoint, about 170 MB.
+    Outputs are equal but for rounding. Memory: that of the checkpoint, 140 MB for the published networks.
 
     Args:
         checkpoint: checkpoint_100000.pth.tar, say.
@@ -60,6 +61,7 @@ def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> 
     path = Path(out)
     if path.exists():
         raise InputError(f"{path} exists already; expected a new name. Weights are not replaced.")
+    check_folder(path.parent)
     parser = configuration("inference", overlay_files(config, "inference"))
     network, names = parser.get_parsed_content("network_def"), parser.get_parsed_content("representation").names
     state = renamed(read_reference(checkpoint))

@@ -65,7 +65,11 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
         ) from None
     except Exception as error:
         exported = os.fspath(path).endswith((".ts", ".onnx"))
-        advice = "An exported network needs the overlay exported.yaml." if exported else "Give one that training wrote."
+        advice = (
+            "An exported network needs the overlay exported.yaml."
+            if exported
+            else "Expected a file that training wrote."
+        )
         raise InputError(f"{path}: found no readable weights ({brief(error)}). {advice}") from error
     check_maps(_noted(state), map_names, path)
     check_fit(network, state, path)

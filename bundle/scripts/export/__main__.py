@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, configuration, overlay_files
 from scripts.errors import InputError
 from scripts.export.file import check_packages, write_export
 from scripts.export.note import note_of
+from scripts.preflight import check_folder
 
 __all__ = ["main"]
 
@@ -31,6 +33,7 @@ def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -
         InputError: a package, file or network is not as expected, or the file differs from the network.
     """
     check_packages(out)
+    check_folder(Path(out).parent)
     parser = configuration("inference", overlay_files(config, "inference"))
     note, network = note_of(parser), parser.get_parsed_content("network_def")
     load_weights(network, model or BUNDLE / "models" / "model.pt", note.map_names)
