@@ -32,6 +32,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
         {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"}
         | {"instances", "decoding_block", "decoding_halo", "blockwise_decoder"},
     ),
+    "exported": (["inference"], set()),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),
