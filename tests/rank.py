@@ -15,12 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from ignite.handlers import EMAHandler
-from test_trainer import NETWORKS, REPRESENTATION, batch, build, real_networks
 
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints
 from scripts.inferer import MapInferer, SharedMapInferer
 from scripts.networks import SegmentationGenerator, bare
 from scripts.processes import gathered, join_processes
+from test_trainer import NETWORKS, REPRESENTATION, batch, build, real_networks
 
 STEPS, BATCH, PROCESSES = 3, 2, 2
 INFERERS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -36,14 +36,22 @@ def batches(ranks: list[int], dtype: torch.dtype) -> list[dict[str, Tensor]]:
     return [{name: torch.cat([part[name] for part in step]).to(dtype) for name in step[0]} for step in parts]
 
 
-def trained(ranks: list[int], dtype: torch.dtype, amp: bool = False) -> dict[str, dict[str, Any]]:
+def trained(
+    ranks: list[int], dtype: torch.dtype = torch.float32, amp: bool = False, alone: bool = False
+) -> dict[str, dict[str, Any]]:
     """Of every network the gradients in the first step, the sum of the rates, and the parameters after the last step.
 
-    The parameters of the averaged generator are among them. Without noise and history a step draws one random number, the coin that says which maps discriminator_s sees; from
-    the same seed it falls alike in all processes.
+    The parameters of the averaged generator are among them. Without noise and history a step draws one random number,
+    the coin that says which maps discriminator_s sees; from the same seed it falls alike in all processes.
+
+    Args:
+        ranks: whose batches.
+        dtype: of the networks.
+        amp: mixed precision.
+        alone: without the other process.
     """
     networks: Any = {name: network.to(dtype) for name, network in real_networks().items()}
-    if dist.is_initialized():
+    if not alone:
         networks = {name: DistributedDataParallel(network) for name, network in networks.items()}
     average = EMAHandler(networks["generator_yx"], momentum=0.1)
     options: dict[str, Any] = {"max_gradient_norm": 0.5, "pool_size": 0, "amp": amp}
@@ -77,8 +85,8 @@ class Stream:
 
 def resumable(folder: Path, resume: bool) -> dict[str, Any]:
     """Train for four iterations with noise and history, or only the last two of them from a checkpoint."""
-    torch.manual_seed(7 * resume + dist.get_rank())
     networks: Any = {name: DistributedDataParallel(network) for name, network in real_networks().items()}
+    torch.manual_seed(7 * resume + dist.get_rank())
     checkpoint = TrainingCheckpoint(str(folder), interval=2, resume=resume)
     options: dict[str, Any] = {"translation_noise": 0.1, "pool_size": 1, "handlers": [checkpoint]}
     trainer = build(networks, Stream(), epochs=2, **options)  # type: ignore[arg-type]
@@ -111,10 +119,17 @@ def main(folder: Path) -> None:
     join_processes("cpu", timeout_minutes=1.0)
     rank = dist.get_rank()
     found: dict[str, Any] = {str(dtype): trained([rank], dtype) for dtype in (torch.float64, torch.float32)}
-    found["bfloat16"] = trained([rank], torch.float32, amp=True)
+    found["bfloat16"] = trained([rank], amp=True)
     found["resumed"] = interrupted(folder / "checkpoints")
     found["maps"] = {name: inferred(name, SharedMapInferer) for name in INFERERS}
     found["gathered"] = gathered({"rank": [torch.tensor(rank)]})
+    # What one process makes of both batches and of a whole volume; here, since it depends on the number of threads.
+    if rank == 0:
+        found["one torch.float64"] = trained([0, 1], torch.float64, alone=True)
+        found["half"] = trained([0], alone=True)
+    else:
+        found["one torch.float32"] = trained([0, 1], alone=True)
+        found["one maps"] = {name: inferred(name, MapInferer) for name in INFERERS}
     torch.save(found, folder / f"rank_{rank}.pt")
     dist.destroy_process_group()
 

@@ -26,8 +26,8 @@ class SharedMapInferer(MapInferer):
     of processes: with one window at a time they are the same to the last bit. Those that reach from one slab into the
     next are computed by both processes. Where the group of processes has only one, or is none, this is `MapInferer`.
 
-    Memory: of rank 0 that of `MapInferer`, of the others the image and 4 (M + 1) bytes per voxel of their slab; besides,
-    a few windows.
+    Memory: of rank 0 that of `MapInferer`, of the others the image and 4 (M + 1) bytes per voxel of their slab; beside
+    these, a few windows.
 
     Args: those of `MapInferer`.
     """
@@ -56,7 +56,8 @@ class SharedMapInferer(MapInferer):
             raise TypeError("SharedMapInferer: arguments for the network are not passed on to other processes.")
         check_images(inputs)
         with reused_memory():
-            maps = torch.stack([self._maps(volume, network, device) for volume in convert_data_type(inputs)[0][:, 0]])
+            volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
+            maps = torch.stack([self._maps(volume, network, device) for volume in volumes])
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
 
     def _maps(self, volume: torch.Tensor, network: Callable[..., Any], device: Any) -> torch.Tensor:
@@ -65,8 +66,8 @@ class SharedMapInferer(MapInferer):
         shares = slabs(self.windows(shape), shape, self.padding, dist.get_world_size())
         channels = self.representation.channels + self.with_image
         whole = torch.empty(channels, *(shape if rank == 0 else (0, 0, 0)), device=device)
-        box = shares[rank]
-        own = whole[(slice(None), *box)] if rank == 0 else torch.empty(channels, *_sides(box), device=device)
+        z, y, x = box = shares[rank]
+        own = whole[:, z, y, x] if rank == 0 else torch.empty(channels, *_sides(box), device=device)
         if own.numel():
             self._predict_box(volume, network, box, own)
         _collect(whole, own, shares)
@@ -126,7 +127,8 @@ def _collect(whole: torch.Tensor, own: torch.Tensor, shares: Sequence[Box]) -> N
             else:
                 part = torch.empty(_sides(shares[rank]), device=wire)
                 dist.recv(part, rank)
-                whole[(channel, *shares[rank])] = part.to(whole.device)
+                z, y, x = shares[rank]
+                whole[channel, z, y, x] = part.to(whole.device)
     dist.barrier()  # none ends while its maps are on their way
 
 
