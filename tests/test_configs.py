@@ -47,7 +47,12 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "target_affinity": (["train", "inference"], set()),
     "target_distance_2d": (["train", "inference"], set()),
     "target_distance_quantised": (["train", "inference"], set()),
-    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
+    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_", "timeout_minutes"}),
+    "multi_gpu_inference": (
+        ["inference"],
+        {"finalize", "timeout_minutes", "weights_loader"},
+    ),
+    "mlflow": (["train"], {"tracking_uri", "experiment_name", "run_name", "mlflow_silent"}),
 }
 BASES = ("train", "inference")
 

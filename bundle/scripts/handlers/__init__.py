@@ -5,6 +5,7 @@ from scripts.handlers.loss_table import LossTable, TermProgressBar
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
 from scripts.handlers.table import write_table, write_text
+from scripts.handlers.tracking import mlflow_log
 
 __all__ = [
     "CyclePanels",
@@ -13,6 +14,7 @@ __all__ = [
     "PolarityWatch",
     "TermProgressBar",
     "correlation",
+    "mlflow_log",
     "write_table",
     "write_text",
 ]
