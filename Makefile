@@ -34,6 +34,9 @@ test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k water
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
 	$(BIN)/python tools/package.py $(ARGS)
 
+fuzz: install  ## 20,000 damaged files for each reader, the weights and the watershed; ARGS="--first 20000" for other ones
+	$(BIN)/python tools/fuzz.py --cases 20000 $(ARGS)
+
 lint: install  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -154,8 +154,13 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file; InputErrors pass through."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:  # a size in a damaged file, more often than not
+        raise InputError(
+            f"{path}: memory ran out as it was read as {kind} {error}. Read it in parts (docs/SCALING.md), or copy it "
+            "anew if it is not so large."
+        ) from error
     except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
         raise InputError(
             f"{path} cannot be read as {kind}, it is damaged or cut short: {error}. Copy it anew."
