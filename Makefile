@@ -25,7 +25,7 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: install  ## example volumes, training, inference, scores and a picture, under outputs/demo
+demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
 	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
 
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest

@@ -94,8 +94,29 @@ def test_training_writes_checkpoints_weights_and_losses(trained: tuple[Path, str
     assert {*terms.split(), "adversarial_s_rec", "discriminator_s", "identity_x", "loss"} <= {*row}
     assert row["iteration"] == "4"
     assert any(path.name.startswith("events.out.tfevents") for path in out.iterdir())
+    assert sorted(path.name for path in (out / "panels").iterdir()) == [
+        "cycle_x_0000002.jpg",
+        "cycle_x_0000004.jpg",
+        "cycle_y_0000004.jpg",
+    ]
     assert left == []  # nothing in the working directory
     assert "training: 100%" in said
+
+
+def test_the_configuration_that_a_training_leaves_repeats_it(
+    trained: tuple[Path, str, list[str]], copied: Path, tmp_path: Path
+) -> None:
+    out, _, _ = trained
+    [run] = json.loads((out / "run.json").read_text())["runs"]
+    assert run["command"].startswith("python -m monai.bundle run training --config_file \"['")
+    assert (run["seed"], run["last_iteration"], run["warm_up_iterations"]) == (0, 4, 2)
+    assert run["volumes"]["label_x"].endswith("labelX_*.tif") and len(run["volumes"]["label_y"]) == 2
+    files = {"output_dir": tmp_path / "again", "model_path": tmp_path / "again.pt"}
+    bundle_command([], "training", [out / "configuration.yaml"], tmp_path, **files)
+    assert (tmp_path / "again" / "losses.csv").read_bytes() == (out / "losses.csv").read_bytes()
+    folders = (out, tmp_path / "again")
+    first, again = (torch.load(folder / "source_only.pt", weights_only=True) for folder in folders)
+    assert all(torch.equal(first[name], value) for name, value in again.items() if isinstance(value, torch.Tensor))
 
 
 def test_validation_on_y_is_logged_and_marked(trained: tuple[Path, str, list[str]]) -> None:
@@ -340,6 +361,8 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     with open(tmp_path / "out" / "losses.csv", newline="") as file:
         assert [row["iteration"] for row in csv.DictReader(file)] == ["6"]
     assert torch.load(tmp_path / "out" / "checkpoint_0000006.pt", weights_only=True)["iteration"] == 6
+    runs = json.loads((tmp_path / "out" / "run.json").read_text())["runs"]
+    assert [(run["first_iteration"], run["last_iteration"]) for run in runs] == [(0, 4), (2, 6)]
 
 
 def test_a_volume_below_the_patch_is_padded_and_that_is_said(
