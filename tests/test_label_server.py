@@ -197,13 +197,21 @@ def test_the_command_becomes_the_server(
     monkeypatch.setattr(command, "sample_app", lambda: sample)
     monkeypatch.setattr(os, "execve", lambda *given: started.extend(given))
     monkeypatch.chdir(volumes)
-    command.serve(str(volumes), folder=str(tmp_path / "app"), port=81, image_y="imageY.tif")
+    with pytest.raises(InputError, match=r"--start_from model\.pt: no such file"):
+        command.serve(str(volumes), start_from="model.pt")
+    shutil.copy(BUNDLE / "models" / "model.pt", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "volumes").symlink_to(volumes)
+    command.serve(
+        str(volumes), folder=str(tmp_path / "app"), port=81, image_y="volumes/imageY.tif", start_from="model.pt"
+    )
     _, arguments, environment = started
     assert "--port 81 --uvicorn_app scripts.label_server.app:app --conf models cysgan" in " ".join(arguments)
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(BUNDLE)
     written = json.loads((tmp_path / "app" / "model" / "cysgan" / "configs" / "train.json").read_text())
-    assert written["image_y"] == [str(volumes / "imageY.tif")]
-    assert "training: with imageY.tif as Y" in capsys.readouterr().out
+    assert written["image_y"] == [str(tmp_path / "volumes" / "imageY.tif")]
+    assert written["start_from"] == str(tmp_path / "model.pt")
+    assert "training: with volumes/imageY.tif as Y" in capsys.readouterr().out
 
 
 def test_weights_of_another_network_are_refused_before_the_server_starts(

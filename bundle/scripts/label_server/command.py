@@ -67,10 +67,13 @@ def serve(
 def _absolute(keys: Mapping[str, Any]) -> dict[str, Any]:
     """The keys, files and patterns looked up and made absolute: the server has another working directory."""
     result = dict(keys)
-    for name in ("image_y", "label_y", "start_from"):
+    for name in ("image_y", "label_y"):
         if keys.get(name) is not None:
-            files = [os.path.abspath(path) for path in list_volumes(keys[name])]
-            result[name] = files[0] if name == "start_from" else files
+            result[name] = [os.path.abspath(path) for path in list_volumes(keys[name])]
+    if (start := keys.get("start_from")) is not None:
+        if not Path(start).is_file():
+            raise InputError(f"--start_from {start}: no such file. Expected weights, such as models/model.pt.")
+        result["start_from"] = os.path.abspath(start)
     return result
 
 
