@@ -113,8 +113,8 @@ def test_configs_and_modules_that_the_pages_name_exist() -> None:
 
 
 def test_make_has_the_commands_that_the_readme_names() -> None:
-    named = set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.M))
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"(?:^|`)make ([\w-]+)", (ROOT / "README.md").read_text(), re.M))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {"demo", "test"} <= named <= targets
 
 
