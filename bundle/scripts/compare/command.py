@@ -14,7 +14,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from scripts.command import BUNDLE
+from scripts.check import check_config, refuse
+from scripts.command import BUNDLE, as_read
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
@@ -53,11 +54,14 @@ def compare(
         **overrides: keys of train.yaml, such as `--dataset_dir D`, `--label_y L.tif` or `--max_iterations 1000`.
 
     Raises:
-        InputError: a method, file or folder is not as expected, before anything is run; or one of the commands failed.
+        InputError: a method, key, file or folder is not as expected, before anything is run; or one of the commands
+            failed.
     """
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
     out, overlays = Path(output_dir).resolve(), _overlays(config)
+    given = {name: value for name, value in as_read(overrides).items() if value is not None}
+    refuse(check_config([BUNDLE / "configs" / "train.yaml", *overlays], given, "training").problems)
     values = _values(overlays, overrides)
     chosen = methods_named(_listed(methods), values["label_y"] is not None)
     if "no_input_defects" in chosen and values["defects"] is None:
