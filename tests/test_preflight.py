@@ -259,8 +259,9 @@ def test_volumes_whose_results_would_overwrite_each_other_are_refused(volumes: P
     ],
 )
 def test_a_decoder_of_other_maps_is_refused_before_any_work(
-    maps: list[str], decoder: str, overlay: str, train: Run, infer: Run, said: Said, out: Path
+    maps: list[str], decoder: str, overlay: str, train: Run, infer: Run, said: Said, out: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "model.pt").touch()
     given = {
         "representation::maps": [{"_target_": f"scripts.representation.{name}"} for name in maps],
         "decoder": {"_target_": f"scripts.watershed.{decoder}"},
@@ -343,6 +344,9 @@ def test_the_command_ends_with_the_message(volumes: Path, tmp_path: Path) -> Non
     ]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert re.match(r"error: \S+imageX.tif: no such file", ended.stderr.splitlines()[-1])
+    first, *others = ended.stderr.splitlines()[-3:]  # MONAI warns before
+    assert first == "error: 2 problems, before any work:"
+    for name, line in zip(("imageX", "labelX"), others, strict=True):
+        assert re.match(rf"  \S+{name}.tif: no such file", line)
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []

@@ -365,11 +365,12 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     assert [(run["first_iteration"], run["last_iteration"]) for run in runs] == [(0, 4), (2, 6)]
 
 
-def test_a_volume_below_the_patch_is_padded_and_that_is_said(
+def test_what_is_left_to_train_on_is_padded_below_the_patch_and_that_is_said(
     train: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    train(patch_size=[40, 32, 32], max_iterations=2, warm_up_iterations=0, validation_interval=2, holdout_fraction=0)
-    assert sum("is below the patch (40, 32, 32); padded by reflection" in text for text in caplog.messages) == 2
+    """Half of X is held out; a volume that is itself below the patch is refused, see test_check.py."""
+    train(patch_size=[8, 40, 32], max_iterations=2, warm_up_iterations=0, validation_interval=2, holdout_fraction=0.5)
+    assert sum("is below the patch (8, 40, 32); padded by reflection" in text for text in caplog.messages) == 1
     assert (tmp_path / "model.pt").exists()
 
 

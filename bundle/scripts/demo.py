@@ -20,8 +20,9 @@ from typing import Any
 import fire
 import psutil
 
+from scripts.check import check_config, refuse
 from scripts.classical import segment_file
-from scripts.command import run_bundle
+from scripts.command import BUNDLE, as_read, run_bundle
 from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.handlers import write_text
@@ -33,6 +34,7 @@ from scripts.volume_io import check_writable, read_volume
 
 __all__ = ["demo"]
 
+CONFIGS = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "demo", "light_augmentation")]
 SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
 
 
@@ -67,17 +69,19 @@ def demo(
         **overrides: keys of train.yaml to change, such as `--max_iterations 20` for a quick look.
 
     Raises:
-        InputError: the folder cannot be written, or one of the commands failed.
+        InputError: the folder cannot be written or a key is not as expected, before any work; or one of the commands
+            failed.
     """
     started, memory = time.monotonic(), PeakMemory()
     out = Path(output_dir).resolve()
     check_writable(out / "report.tif")
+    refuse(check_config(CONFIGS, as_read(overrides), "training", volumes=False).problems)
     image, label = out / "data" / "imageY.tif", out / "data" / "labelY.tif"
     _say("1/5 example pair")
     write_pair(str(out / "data"), shape=tuple(shape), seed=seed)
     _say("2/5 training: first on the source alone, then CySGAN")
     files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
-    run_bundle("training", ["train", "demo", "light_augmentation"], {**files, **overrides})
+    run_bundle("training", CONFIGS, {**files, **overrides})
     _say("3/5 segmenting Y")
     metrics = _segment(image, label, out / "model.pt", out)
     _say("4/5 the same network trained on the source alone, and the classical recipe")
@@ -112,7 +116,7 @@ def demo(
 
 def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, Any]:
     files = {"image": image, "label": label, "model_path": weights, "output_dir": out}
-    run_bundle("evaluating", ["inference", "demo", "evaluate"], files)
+    run_bundle("evaluating", ["inference", "evaluate"], files)
     scores = json.loads((out / "metrics.json").read_text())
     return {name: scores[name] for name in SCORES}
 

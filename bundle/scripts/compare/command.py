@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.command import configuration, listed, overlay_files
+from scripts.check import check_config, refuse
+from scripts.command import BUNDLE, as_read, configuration, listed, overlay_files
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
@@ -51,11 +52,14 @@ def compare(
         **overrides: keys of train.yaml, such as `--dataset_dir D`, `--label_y L.tif` or `--max_iterations 1000`.
 
     Raises:
-        InputError: a method, file or folder is not as expected, before anything is run; or one of the commands failed.
+        InputError: a method, key, file or folder is not as expected, before anything is run; or one of the commands
+            failed.
     """
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
     out, overlays = Path(output_dir).resolve(), overlay_files(config, "train")
+    given = {name: value for name, value in as_read(overrides).items() if value is not None}
+    refuse(check_config([BUNDLE / "configs" / "train.yaml", *overlays], given, "training").problems)
     values = _values(overlays, overrides)
     chosen = methods_named(listed(methods), values["label_y"] is not None)
     if "no_input_defects" in chosen and values["defects"] is None:

@@ -1,0 +1,16 @@
+"""The configuration checked before any work: all that is wrong with files and overrides, on one screen.
+
+MONAI takes a misspelt key as a new one, and a value as it comes. Here keys, types, ranges, references, the order of the
+files and what has to fit together (maps and channels, windows and network, patches and volumes) are looked at first:
+
+    python -m scripts.check --config_file "['configs/train.yaml','configs/demo.yaml']" --dataset_dir D
+
+`training`, `inference`, `evaluating` and block-wise runs do it by themselves, as `check_run` stands in `initialize`.
+Neither torch nor MONAI is imported, no class is made, and of volumes only what describes them is read.
+"""
+
+from scripts.check.command import Findings, check_config
+from scripts.check.problem import Problem, refuse
+from scripts.check.running import check_run
+
+__all__ = ["Findings", "Problem", "check_config", "check_run", "refuse"]

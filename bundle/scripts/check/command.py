@@ -1,0 +1,149 @@
+"""The check itself, and its command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scripts.check import fit
+from scripts.check.key import RUN_IDS, TRACKING, arguments_of_components, lost_references, unknown_keys, without_effect
+from scripts.check.merge import Merged
+from scripts.check.order import arranged
+from scripts.check.problem import Problem, closest, refuse
+from scripts.check.source import read_source, shipped
+from scripts.check.value import Values
+from scripts.check.volume import Volumes
+from scripts.errors import InputError
+from scripts.flag import flag
+
+__all__ = ["Findings", "check", "check_config", "check_merged"]
+
+Files = str | Path | Sequence[str | Path]
+
+
+class Findings(NamedTuple):
+    """What was found.
+
+    Attributes:
+        problems: all of them.
+        base: train or inference.
+        values: of the configuration.
+        shapes: (Z, Y, X) of each volume that was looked at.
+    """
+
+    problems: list[Problem]
+    base: str
+    values: Values
+    shapes: dict[str, tuple[int, ...]]
+
+
+def check(
+    run_id: str | None = None,
+    config_file: Files = (),
+    tracking: str | None = None,
+    volumes: bool | str = True,
+    **overrides: Any,
+) -> None:
+    """Say all that is wrong with a configuration, or that nothing was found; nothing is run or written.
+
+    Takes what `python -m monai.bundle run` takes.
+
+    Args:
+        run_id: what is to be run: training, inference, evaluating; by default what the base is for.
+        config_file: files, the base first.
+        tracking: as for `monai.bundle run`; its own keys are then known.
+        volumes: whether the volumes are looked up, and what describes them is read.
+        **overrides: keys and values.
+
+    Raises:
+        InputError: there are problems; each is a line.
+    """
+    found = check_config(config_file, overrides, run_id, tracking, flag(volumes, "volumes"))
+    refuse(found.problems)
+    print(_summary(found))
+
+
+def check_config(
+    config_file: Files,
+    overrides: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+    tracking: Any = None,
+    volumes: bool = True,
+) -> Findings:
+    """Look at files and overrides before any work.
+
+    Args:
+        config_file: files, the base first; a text with commas is several.
+        overrides: keys and values of the command line.
+        run_id: what is to be run; None is not looked up.
+        tracking: as for `monai.bundle run`.
+        volumes: whether the volumes are looked at.
+
+    Raises:
+        InputError: no file is given, or one cannot be read.
+    """
+    sources = [read_source(path) for path in _listed(config_file)]
+    if not sources:
+        raise InputError("config_file: found none, expected files, such as configs/train.yaml, the base first.")
+    kept, base, problems = arranged(sources)
+    merged = Merged(kept, overrides or {})
+    found = check_merged(merged, base, run_id, TRACKING if tracking else (), volumes)
+    return found._replace(problems=[*problems, *found.problems])
+
+
+def check_merged(
+    merged: Merged, base: str, run_id: str | None = None, more: tuple[str, ...] = (), volumes: bool = True
+) -> Findings:
+    """Look at a configuration that is merged already.
+
+    Args:
+        merged: the configuration.
+        base: train or inference.
+        run_id: what is to be run; None is not looked up.
+        more: ids that are looked up from outside.
+        volumes: whether the volumes are looked at.
+    """
+    own, other = shipped(base).content, shipped("inference" if base == "train" else "train").content
+    values = Values(merged.config)
+    opened = Volumes(merged, values)
+    problems = [
+        *merged.problems,
+        *_run_id(merged, run_id),
+        *unknown_keys(merged, own, other, (*more, run_id or "")),
+        *arguments_of_components(merged),
+        *lost_references(merged),
+        *without_effect(merged, own),
+        *fit.values_in_range(merged, values, own),
+        *fit.channels(merged, values),
+        *fit.windows(merged, values),
+        *fit.groups(merged, values),
+    ]
+    if volumes:
+        problems += [*(opened.training(own) if base == "train" else opened.inference())]
+        problems += fit.weights(merged, values, base)
+    return Findings(problems, base, values, opened.shapes)
+
+
+def _run_id(merged: Merged, run_id: str | None) -> Iterator[Problem]:
+    if run_id is not None and not isinstance(merged.config.get(run_id), list):
+        known = [name for name in RUN_IDS[:4] if name in merged.config]
+        yield Problem(
+            "", "", f"run id: found {run_id}, expected one of {', '.join(known)}. {closest(run_id, known)}".rstrip()
+        )
+
+
+def _listed(files: Files) -> list[str]:
+    if isinstance(files, str):
+        return [name.strip(" '\"") for name in files.strip("[]() ").split(",") if name.strip()]
+    return [str(files)] if isinstance(files, Path) else [str(name) for name in files]
+
+
+def _summary(found: Findings) -> str:
+    lines = [f"no problem found, on top of {found.base}.yaml"]
+    if (maps := found.values.maps()) is not None:
+        lines.append(f"  maps     {', '.join(maps[0])}")
+    sizes = ("patch_size", "window") if found.base == "train" else ("window",)
+    lines += [f"  {name.partition('_')[0]:<8} {found.values[name]}" for name in sizes]
+    lines += [f"  volume   {name} {shape}" for name, shape in found.shapes.items()]
+    return "\n".join(lines)

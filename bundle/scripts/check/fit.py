@@ -1,0 +1,146 @@
+"""What has to fit together: values and their ranges, maps and channels, windows and network, patches and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.check.merge import Merged
+from scripts.check.problem import Problem, shown
+from scripts.check.rule import rule_of
+from scripts.check.tree import child, has, is_component, parent, walk
+from scripts.check.value import UNKNOWN, Values
+
+__all__ = ["DECODERS", "channels", "groups", "values_in_range", "weights", "windows"]
+
+DECODERS: dict[str, tuple[str, ...]] = {
+    "scripts.watershed.BCDWatershed": ("foreground", "contour", "distance"),
+    "scripts.watershed.BCWatershed": ("foreground", "contour"),
+    "scripts.watershed.AffinityWatershed": ("affinity",),
+}
+"""The maps that each decoder takes. A test compares the classes."""
+ADVICE = {
+    ("foreground", "contour"): "the overlay target_bc.yaml",
+    ("affinity",): "the overlay target_affinity.yaml",
+    ("foreground", "contour", "distance"): "the configuration without target_bc.yaml or target_affinity.yaml",
+}
+
+
+def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> Iterator[Problem]:
+    """Compare values with the table of ranges, or with the type of the base's default."""
+    defaults = Values(base)
+    for key, found in walk(merged.config):
+        if not _comparable(merged.config, base, key):
+            continue
+        inside = is_component(child(merged.config, parent(key))) if parent(key) else False
+        default = UNKNOWN if inside else defaults[key] if has(base, key) else UNKNOWN
+        rule = rule_of(key, default)
+        value = values[key]
+        if is_component(child(base, key)) and isinstance(value, (bool, int, float, str)):
+            yield Problem(merged.place(key), key, shown(found), "a definition, with _target_, or null")
+        elif rule is not None and value is not UNKNOWN and not rule.holds(value):
+            yield Problem(merged.place(key), key, _told(found, value), rule.expected, _quoted_number(value))
+
+
+def channels(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare the maps with the decoder and with the channels of the networks."""
+    maps = values.maps()
+    if maps is None:
+        return
+    names, count = tuple(maps[0]), maps[1]
+    decoder = child(merged.config, "decoder::_target_")
+    if (taken := DECODERS.get(str(decoder), names)) != names:
+        last = str(decoder).rpartition(".")[2]
+        first = f"representation: found the maps {', '.join(names)}, but {last}, the decoder, takes {', '.join(taken)}"
+        overlay = ADVICE.get(names)
+        advice = f"Give {overlay}, which sets both, after what changes one of them" if overlay else "Set both alike"
+        yield Problem("", "", f"{first}. {advice}, in training and in inference.")
+    wanted = {
+        "network_def::out_channels": (1 + count, f"the translated image and {count} of {', '.join(names)}"),
+        "network_def::in_channels": (1, "the image"),
+        "image_discriminator_def::in_channels": (1, "the image"),
+        "map_discriminator_def::in_channels": (count, f"the channels of {', '.join(names)}"),
+    }
+    for key, (number, why) in wanted.items():
+        found = values[key]
+        if found is not UNKNOWN and found != number and "_disabled_" not in child(merged.config, parent(key)):
+            yield Problem(merged.place(key), key, shown(found), f"{number}, {why}")
+
+
+def windows(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare window and patch with what the network shrinks them by."""
+    stride = _stride(values) if _is_generator(merged) else None
+    for key in () if stride is None else ("window", "patch_size"):
+        size = values[key]
+        if stride is not None and _three(size) and any(0 < n < s for n, s in zip(size, stride, strict=True)):
+            advice = "Raise it, or give network_def::filters fewer stages."
+            expected = f"at least {list(stride)} (z, y, x), which the network makes one voxel of"
+            yield Problem(merged.place(key), key, shown(size), expected, advice)
+
+
+def groups(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare the widths of the network with the groups of its norm."""
+    filters, norm = (values[f"network_def::{name}"] for name in ("filters", "norm"))
+    if not _is_generator(merged) or not isinstance(filters, list) or not isinstance(norm, list) or len(norm) != 2:
+        return
+    number = norm[1].get("num_groups") if norm[0] == "group" and isinstance(norm[1], dict) else None
+    if isinstance(number, int) and number > 0 and any(isinstance(width, int) and width % number for width in filters):
+        key = "network_def::filters"
+        yield Problem(merged.place(key), key, shown(filters), f"multiples of {number}, network_def::norm's groups")
+
+
+def weights(merged: Merged, values: Values, base: str) -> Iterator[Problem]:
+    """See that files of weights that are read are there."""
+    for key in ("model_path",) if base == "inference" else ("start_from",):
+        path = values[key]
+        if isinstance(path, str) and not Path(path).expanduser().is_file():
+            found = f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
+            yield Problem("", key, found)
+
+
+def _is_generator(merged: Merged) -> bool:
+    return child(merged.config, "network_def::_target_") == "scripts.networks.SegmentationGenerator"
+
+
+def _stride(values: Values) -> tuple[int, int, int] | None:
+    """How many voxels (z, y, x) the network makes one of: y and x halve at every stage but the first, z later."""
+    filters, isotropic = (values[f"network_def::{name}"] for name in ("filters", "isotropic_from"))
+    isotropic = 3 if isotropic is UNKNOWN else isotropic
+    if not isinstance(filters, list) or not isinstance(isotropic, int) or isinstance(isotropic, bool):
+        return None
+    plane, depth = len(filters) - 1, len(range(max(1, isotropic), len(filters)))
+    return (2**depth, 2**plane, 2**plane)
+
+
+def _comparable(config: Mapping[str, Any], base: Mapping[str, Any], key: str) -> bool:
+    """Whether a rule counts for an id: nothing above it is another component than in the base."""
+    above = parent(key)
+    while above:
+        here, there = child(config, above), child(base, above)
+        if not isinstance(here, dict) or (has(base, above) and _kind(here) != _kind(there)):
+            return False
+        above = parent(above)
+    return True
+
+
+def _kind(value: Any) -> Any:
+    return value["_target_"] if is_component(value) else type(value)
+
+
+def _told(found: Any, value: Any) -> str:
+    """A value, and what it was worked out from."""
+    return shown(value) if found == value else f"{shown(value)} ({found})"
+
+
+def _quoted_number(value: Any) -> str:
+    """YAML reads 1e-3 as a text."""
+    try:
+        return f"Write {float(value)!r}: YAML takes it for a text." if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
+def _three(value: Any) -> bool:
+    whole: Sequence[Any] = value if isinstance(value, list) else ()
+    return len(whole) == 3 and all(isinstance(n, int) for n in whole)

@@ -1,0 +1,73 @@
+"""The check as a running command calls it: which files and overrides was MONAI given?"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from scripts.check.command import check_config, check_merged
+from scripts.check.merge import Merged
+from scripts.check.problem import refuse
+from scripts.check.source import Source, base_of
+
+__all__ = ["check_run"]
+
+logger = logging.getLogger(__name__)
+
+
+def check_run() -> None:
+    """Check the configuration of the MONAI workflow that calls this; stands in `initialize`.
+
+    MONAI merges files and overrides before anything of the bundle runs, and gives expressions no way to the result. So
+    the callers are looked at: `create_workflow`, behind `python -m monai.bundle run`, has the files and the overrides;
+    a `ConfigWorkflow` made in Python has the merged configuration, and keys are then told without their file. Nothing
+    is checked where the workflow has no such run id: its parts are looked up one by one, as MONAI Label does.
+
+    Raises:
+        InputError: there are problems; each is a line.
+    """
+    workflow, call = _callers()
+    if workflow is None:
+        logger.warning("check_run: called by no MONAI workflow; the configuration is not checked.")
+        return
+    config, run_id = workflow.parser.config, workflow.run_id
+    if run_id not in config or (base := base_of(config)) is None:
+        return
+    if call is not None and call["config_file"] is not None:
+        overrides = {name: value for name, value in call["_args"].items() if name not in _own_arguments(workflow)}
+        found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"))
+    else:
+        content = {name: value for name, value in config.items() if name != "_meta_"}
+        merged = Merged([Source("", content, {})], {})
+        found = check_merged(merged, base, run_id)
+    refuse(found.problems)
+
+
+def _callers() -> tuple[Any, dict[str, Any] | None]:
+    """The workflow that is being initialised, and what it was made from if MONAI's command did."""
+    from monai.bundle import ConfigWorkflow  # imported long since where there is a workflow; not by the command line
+
+    workflow = None
+    for frame in _frames():
+        own = frame.f_locals.get("self")
+        if workflow is None and isinstance(own, ConfigWorkflow):
+            workflow = own
+        if frame.f_code.co_name == "create_workflow" and "_args" in frame.f_locals:
+            return workflow, frame.f_locals
+    return workflow, None
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _own_arguments(workflow: Any) -> tuple[str, ...]:
+    """Arguments of the workflow itself among the overrides."""
+    code = type(workflow).__init__.__code__
+    return code.co_varnames[1 : code.co_argcount]

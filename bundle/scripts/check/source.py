@@ -1,0 +1,94 @@
+"""Files of a configuration, read with the line of each key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from scripts.check.tree import SEPARATOR, normal
+from scripts.errors import InputError
+
+__all__ = ["BASES", "Source", "base_of", "read_source", "shipped"]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+BASES = ("train", "inference")
+_OVERLAY = re.compile(r"Overlay on ((?:[\s#,]|and|or|on|either|both|train\.yaml|inference\.yaml)+)")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Source(NamedTuple):
+    """A file.
+
+    Attributes:
+        name: as given.
+        content: its keys and values.
+        lines: of each id, from 1.
+        overlay_on: the bases that its head names: train, inference; nothing where it says none.
+    """
+
+    name: str
+    content: dict[str, Any]
+    lines: dict[str, int]
+    overlay_on: tuple[str, ...] = ()
+
+
+def read_source(path: str | Path) -> Source:
+    """Read YAML or JSON.
+
+    Raises:
+        InputError: no such file, it cannot be read, it is no list of keys and values, or it has a key twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a configuration, .yaml or .json. Relative to {Path.cwd()}.")
+    text = path.read_text()
+    try:
+        node = None if path.suffix == ".json" else yaml.compose(text, Loader=_Loader)
+        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content or {}, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected keys and values.")
+    lines: dict[str, int] = {}
+    _find_lines(node, "", lines, path)
+    head = re.split(r"^[^#\s]", text, maxsplit=1, flags=re.M)[0]
+    bases = _OVERLAY.search(head)
+    return Source(str(path), content or {}, lines, tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ())
+
+
+def base_of(config: Mapping[str, Any]) -> str | None:
+    """Return which base a configuration is or has in it: train, inference, or None for an overlay alone."""
+    if "bundle_root" not in config:
+        return None
+    return "train" if "training" in config else "inference" if "evaluator" in config else None
+
+
+@cache
+def shipped(base: str) -> Source:
+    """Return train.yaml or inference.yaml as they come with the bundle.
+
+    Raises:
+        InputError: it is gone.
+    """
+    return read_source(CONFIGS / f"{base}.yaml")
+
+
+def _find_lines(node: Any, above: str, lines: dict[str, int], path: Path) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            _find_lines(value, f"{above}{SEPARATOR}{number}" if above else str(number), lines, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for name, value in node.value:
+        key = normal(f"{above}{SEPARATOR}{name.value}" if above else str(name.value))
+        line = name.start_mark.line + 1
+        if key in lines:
+            raise InputError(f"{path}:{line}: {key}: found twice, first in line {lines[key]}; expected once.")
+        lines[key] = line
+        _find_lines(value, key, lines, path)

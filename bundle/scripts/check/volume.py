@@ -1,0 +1,99 @@
+"""Volumes, by what describes them: are they there, do labels fit, is a patch larger. No voxel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.check.merge import Merged
+from scripts.check.problem import Problem, shown
+from scripts.check.tree import child
+from scripts.check.value import UNKNOWN, Values
+from scripts.errors import InputError
+
+__all__ = ["Volumes"]
+
+Shape = tuple[int, ...]
+
+
+class Volumes:
+    """Opens the volumes that a configuration names; `shapes` has (Z, Y, X) of each that could be, by its name."""
+
+    def __init__(self, merged: Merged, values: Values) -> None:
+        self.merged, self.values = merged, values
+        self.shapes: dict[str, Shape] = {}
+        self._told: set[str] = set()
+
+    def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
+        """See to X, its labels, Y and its labels; those of X are not asked for where others are trained on."""
+        if child(self.merged.config, "train::dataset::data") == child(base, "train::dataset::data"):
+            yield from self._pair("image_x", "label_x", "scale_x")
+        yield from self._pair("image_y", "label_y", "scale_y")
+
+    def inference(self) -> Iterator[Problem]:
+        """See to the images, their labels if there are some, and the extension of what is written."""
+        yield from self._pair("image", "label", None)
+        if isinstance(extension := self.values["output_ext"], str):
+            from scripts.volume_io.paths import format_of
+
+            try:
+                format_of(Path(f"instances.{extension.lstrip('.')}"))
+            except InputError as error:
+                yield Problem("", "output_ext", str(error))
+
+    def _pair(self, image: str, label: str, scale: str | None) -> Iterator[Problem]:
+        images = yield from self._named(image)
+        labels = yield from self._named(label)
+        if images and labels and len(images) != len(labels):
+            found = f"{len(images)} images and {len(labels)} labels"
+            yield Problem("", label, f"{found}: expected one label for each image, in the same order.")
+        for name, other in zip(images, labels, strict=False):
+            a, b = self.shapes.get(name), self.shapes.get(other)
+            if a and b and a != b:
+                yield Problem(
+                    "", label, f"{other}: shape {b} (z, y, x), but its image {name} has {a}; expected the same."
+                )
+        if scale is not None:
+            for name in dict.fromkeys(images):
+                yield from self._patch(name, scale)
+
+    def _named(self, key: str) -> Any:
+        """Open the volumes of a key; return their names, none where the key has none."""
+        from scripts.volume_io import list_volumes, open_volume
+
+        spec = self.values[key]
+        if spec is UNKNOWN or not isinstance(spec, (str, list)):
+            return []
+        try:
+            names = list_volumes(spec)
+        except InputError as error:
+            yield from self._once(key, str(error))
+            return []
+        for name in names:
+            try:
+                self.shapes.setdefault(name, open_volume(name).shape)
+            except InputError as error:
+                yield from self._once(key, str(error))
+        return names
+
+    def _once(self, key: str, message: str) -> Iterator[Problem]:
+        """A volume that two keys name is told once."""
+        if message not in self._told:
+            self._told.add(message)
+            yield Problem("", key, message)
+
+    def _patch(self, name: str, scale: str) -> Iterator[Problem]:
+        factors, patch, shape = self.values[scale], self.values["patch_size"], self.shapes.get(name)
+        if shape is None or not _are_numbers(factors) or not _are_numbers(patch):
+            return
+        scaled = [max(1, round(n * factor)) for n, factor in zip(shape, factors, strict=True)]
+        if any(n < p for n, p in zip(scaled, patch, strict=True)):
+            fitting = [min(n, p) for n, p in zip(scaled, patch, strict=True)]
+            expected = f"at most {scaled}, which {name} {shape} has after {scale} {factors}"
+            advice = f"The largest that fits is {fitting}."
+            yield Problem(self.merged.place("patch_size"), "patch_size", shown(patch), expected, advice)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(n, (int, float)) for n in value)
