@@ -33,6 +33,8 @@ def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> 
     for key, found in walk(merged.config):
         if not _comparable(merged.config, base, key):
             continue
+        if str(found).startswith("@") and found == child(base, key):  # told of the key that it means
+            continue
         inside = is_component(child(merged.config, parent(key))) if parent(key) else False
         default = UNKNOWN if inside else defaults[key] if has(base, key) else UNKNOWN
         rule = rule_of(key, default)
