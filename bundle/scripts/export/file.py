@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from scripts.errors import InputError
 from scripts.export.note import KEY, Note, activated, packed
 from scripts.export.runner import open_export
+from scripts.volume_io.paths import replacing
 
 __all__ = ["TOLERANCE", "check_packages", "check_sizes", "compared", "maps_alone", "missing_packages"]
 __all__ += ["write_export", "write_onnx", "write_torchscript"]
@@ -47,17 +48,9 @@ def write_export(network: nn.Module, out: str | os.PathLike[str], note: Note) ->
     """
     path, write = Path(out), _writer(out)
     alone = maps_alone(network)
-    temporary = path.with_name(f"{path.name}.tmp{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         write(alone, temporary, note)
-        found = compared(alone, temporary, note.window, lambda logits: activated(logits, note))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return found
+        return compared(alone, temporary, note.window, lambda logits: activated(logits, note))
 
 
 def check_packages(out: str | os.PathLike[str]) -> None:

@@ -23,6 +23,7 @@ from scripts.export.file import compared, maps_alone, missing_packages, write_on
 from scripts.export.note import Note
 from scripts.export.prepared import PreparedNetwork
 from scripts.scaling import resized, scaled_shape
+from scripts.volume_io.paths import replacing
 
 __all__ = ["SUFFIX", "check_specification", "write_package"]
 
@@ -72,17 +73,9 @@ def write_package(
     check_specification(out)
     path = Path(out)
     prepared = PreparedNetwork(maps_alone(network), note).eval()
-    temporary = path.with_name(f"{path.name}.tmp{SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory() as name:
-            content, found = _written(prepared, Path(name), note, trained_on)
-            _zip(content, Path(name), temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, TemporaryDirectory() as name:
+        content, found = _written(prepared, Path(name), note, trained_on)
+        _zip(content, Path(name), temporary)
     return found
 
 
