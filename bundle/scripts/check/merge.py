@@ -58,9 +58,8 @@ class Merged:
         if adds:
             self._add(number, place, key, value)
             return
-        if not (
-            key == "network_def" and set(value) == {"_target_"}
-        ):  # exported.yaml: a file, of which nothing can be set
+        of_a_file = key == "network_def" and isinstance(value, dict) and set(value) == {"_target_"}
+        if not of_a_file:  # exported.yaml, whose network has nothing that could be set
             self._refuse_undone(number, source, key)
         self._put(key, value)
         for inner, _ in walk(value, key):
