@@ -39,7 +39,7 @@ def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> 
         default = UNKNOWN if inside else defaults[key] if has(base, key) else UNKNOWN
         rule = rule_of(key, default)
         value = values[key]
-        if is_component(child(base, key)) and isinstance(value, (bool, int, float, str, list)):
+        if is_component(child(base, key)) and isinstance(value, (bool, int, float, str)):
             yield Problem(merged.place(key), key, shown(found), "a definition, with _target_, or null")
         elif rule is not None and value is not UNKNOWN and not rule.holds(value):
             yield Problem(merged.place(key), key, _told(found, value), rule.expected, _quoted_number(value))
