@@ -29,8 +29,9 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
 	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
 
+# two at a time, each with one thread: most of the time goes into commands that are started
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
-	$(BIN)/python -m pytest --cov $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile $(ARGS)
 
 # MONAI Label wants older packages than the bundle, so it has an environment of its own, of the same Python
 $(LABEL)/.installed: requirements.txt tests/label/requirements.txt | $(INSTALLED)
