@@ -47,6 +47,7 @@ package: install  ## the zip for the model zoo, under dist/, tried from an empty
 	$(BIN)/python tools/package.py $(ARGS)
 
 fuzz: install  ## 20,000 damaged files for each reader, the weights and the watershed; ARGS="--first 20000" for other ones
+	$(BIN)/pytest -q tests/test_fuzz.py -k any --hypothesis-profile random
 	$(BIN)/python tools/fuzz.py --cases 20000 $(ARGS)
 
 lint: install  ## style and types

@@ -13,11 +13,15 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from hypothesis import settings
 from monai.bundle import ConfigWorkflow
 
 from scripts.volume_io import write_volume
 
 os.environ.setdefault("MONAI_FAIL_ON_DUPLICATE_CONFIG", "1")
+settings.register_profile("seeded", derandomize=True, deadline=None)  # the same cases in every run
+settings.register_profile("random", max_examples=5000, deadline=None)  # others, and many: make fuzz
+settings.load_profile("seeded")
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 TINY_DISCRIMINATOR = {

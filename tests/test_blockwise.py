@@ -131,7 +131,7 @@ def test_real_maps_give_the_labels_of_the_whole(
     np.testing.assert_array_equal(read(out), whole)
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.generate])  # without shrinking: minutes
+@settings(max_examples=10, phases=[Phase.generate])  # without shrinking: minutes
 @given(st.integers(0, 1000), st.tuples(st.integers(5, 14), st.integers(7, 20), st.integers(7, 20)))
 def test_random_maps_and_blocks(tmp_path_factory: pytest.TempPathFactory, seed: int, block: tuple[int, ...]) -> None:
     folder, shape = tmp_path_factory.mktemp("random"), (14, 20, 22)

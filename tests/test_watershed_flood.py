@@ -40,7 +40,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return heights, seeds
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.sampled_from([1, 5, 300, 10_000]))
 def test_labels_are_those_of_scikit_image(problem: tuple[np.ndarray, np.ndarray], front: int) -> None:
     heights, seeds = problem
@@ -54,7 +54,7 @@ def test_labels_are_those_of_scikit_image(problem: tuple[np.ndarray, np.ndarray]
     np.testing.assert_array_equal(flood_floats(floats, seeds), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(problems())
 def test_the_heap_s_order_is_scikit_image_untouched(problem: tuple[np.ndarray, np.ndarray]) -> None:
     heights, seeds = problem
@@ -64,7 +64,7 @@ def test_the_heap_s_order_is_scikit_image_untouched(problem: tuple[np.ndarray, n
     np.testing.assert_array_equal(flood_by_heap(floats, seeds), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problems(), st.data())
 def test_what_the_outside_cannot_reach_first_is_as_in_the_whole(
     problem: tuple[np.ndarray, np.ndarray], data: st.DataObject

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import cc3d
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
 
+from scripts.component import connected_components
 from scripts.errors import InputError
 
 __all__ = ["CheckImaged", "CheckLabeld", "check_image", "check_label", "check_maps", "check_patch", "check_same_shape"]
@@ -193,7 +193,7 @@ def _refuse_not_finite(volume: np.ndarray, name: str) -> None:
 
 
 def _refuse_semantic(mask: np.ndarray, value: int, name: str) -> None:
-    pieces = int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1])
+    pieces = int(connected_components(mask).max())
     if pieces > 1:
         raise InputError(
             f"{name}: one id ({value}) for {pieces} separate objects, a semantic mask; expected instances, each with "
