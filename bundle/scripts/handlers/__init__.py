@@ -1,9 +1,10 @@
-"""Handlers for what MONAI's own do not do: loss table, image panels, a watch on swapped classes, instance scores."""
+"""Handlers for what MONAI's own do not do: loss table, image panels, swapped classes, instance scores, signals."""
 
 from scripts.handlers.instance_score import InstanceScores
 from scripts.handlers.loss_table import LossTable, TermProgressBar
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
+from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tracking import mlflow_log
 
@@ -12,6 +13,7 @@ __all__ = [
     "InstanceScores",
     "LossTable",
     "PolarityWatch",
+    "SignalStop",
     "TermProgressBar",
     "correlation",
     "mlflow_log",
