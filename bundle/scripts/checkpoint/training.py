@@ -181,8 +181,8 @@ class TrainingCheckpoint:
                 if isinstance(content, dict) and {"iteration", "epoch_length"} <= set(content):
                     return path, content
                 reason = "it holds something else"
-            except OSError:
-                raise  # no permission, a disk that fails: not for us to pass over
+            except PermissionError as error:
+                raise InputError(f"{path} cannot be read: {error}. Give permission, and resume again.") from error
             except Exception as error:
                 reason = brief(error)
             logger.warning("%s: skipped, not a whole checkpoint (%s)", path, reason)
