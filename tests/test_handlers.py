@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from scripts.errors import InputError
 from scripts.handlers import (
     CyclePanels,
     InstanceScores,
