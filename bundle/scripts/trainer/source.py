@@ -86,6 +86,7 @@ class SourceTrainer(Trainer):
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
         self.state.panels = {}
         self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
+        self.at_end: list[Callable[[], None]] = []  # called when a run ends, by an error too
         self.add_event_handler(Events.STARTED, self._place_data)
         # Only now: handlers may look at the engine's parts when they attach.
         self._register_handlers(handlers or ())
@@ -110,6 +111,9 @@ class SourceTrainer(Trainer):
                 f"training stopped in iteration {self.state.iteration}, a file cannot be written or read: {error}. "
                 "The checkpoints are whole: make room or give permission, then go on with --resume true."
             ) from error
+        finally:
+            for call in self.at_end:
+                call()
         if self.stopped:
             idist.barrier()  # torchrun ends the others as soon as one has ended; rank 0 may still write
             raise SystemExit(UNFINISHED)
