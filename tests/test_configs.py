@@ -210,7 +210,7 @@ def test_handlers_that_others_add_to_are_lists_of_definitions() -> None:
 
 def test_every_named_handler_is_attached() -> None:
     train = load("train")["train"]
-    parts = {"preprocessing", "dataset", "target_dataset", "patches", "dataloader", "inferer"}
+    parts = {"preprocessing", "dataset", "target_dataset", "patches", "sampler", "dataloader", "inferer"}
     parts |= {"own_handlers", "handlers", "trainer"}
     assert sorted(train["own_handlers"]) == sorted(f"@train#{name}" for name in train if name not in parts)
 
@@ -299,3 +299,38 @@ def test_monai_label_finds_what_it_looks_for() -> None:
     assert train["run"] == "@training"
     assert [handler for handler in train["train"]["handlers"] if handler["_target_"] == "CheckpointLoader"]
     assert all("SaveImaged" not in str(one) for one in load("inference")["post_transforms"]["transforms"])
+
+
+# Keys of train.yaml that may change when a training goes on: where things are, how often, with what, how it is shown.
+MAY_CHANGE = {
+    *("imports", "bundle_root", "dataset_dir", "output_dir", "image_x", "label_x", "image_y", "label_y", "model_path"),
+    *("start_from", "resume", "num_workers", "device", "compile", "max_iterations", "best_checkpoint", "settings"),
+    *("checkpoint_interval", "validation_interval", "panel_interval", "checks", "size_check", "initialize", "training"),
+    # decoding and validation
+    *("seed_distance", "decoder", "overlap", "window", "window_padding", "validate", "validate_y", "held_out"),
+    # X and Y apart are compared; the epoch's length and the maps by the checkpoint itself, networks by their shapes
+    *("intensity_percentiles", "epoch_length", "representation", "network_def", "network"),
+    # made of the keys above; random transforms are compared by their classes, volumes by their shapes
+    *("image_discriminator_def", "map_discriminator_def", "generator_yx", "generator_xy", "networks", "optimizers"),
+    *(
+        "iterations",
+        "schedules",
+        "source_transforms",
+        "target_transforms",
+        "unit_x",
+        "unit_y",
+        "hold_out",
+        "curve_x",
+        "curve_y",
+    ),
+    *("resize_x", "resize_y", "to_half", "to_signed", "random_transforms", "pair_transforms", "encode_targets"),
+    *("target_volumes", "train", "run"),
+}
+
+
+def test_every_key_of_the_experiment_is_compared_when_a_training_goes_on() -> None:
+    train = load("train")
+    compared = {*train["settings"]} - {"transforms", "volumes"}
+    assert compared <= {*train}
+    assert not compared & MAY_CHANGE
+    assert {*train} - compared - MAY_CHANGE == set()

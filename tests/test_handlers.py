@@ -24,6 +24,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scripts.command import BUNDLE
+from scripts.errors import InputError
 from scripts.handlers import (
     CyclePanels,
     InstanceScores,
@@ -390,7 +391,7 @@ def test_files_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     write_table(tmp_path / "a.csv", [{"n": 1}])
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     for write, name, content in ((write_text, "a.json", "new"), (write_table, "a.csv", [{"n": 2}])):
-        with pytest.raises(OSError, match="killed"):
+        with pytest.raises(InputError, match="killed"):
             write(tmp_path / name, content)
     assert (tmp_path / "a.json").read_text() == "old"
     assert rows_of(tmp_path / "a.csv") == [{"n": "1"}]

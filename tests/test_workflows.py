@@ -341,13 +341,15 @@ def test_weights_of_one_target_are_not_taken_for_another(
 
 
 def test_resume_goes_on_from_the_newest_whole_checkpoint(
-    trained: tuple[Path, str, list[str]], train: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: tuple[Path, str, list[str]], train: Run, volumes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(trained[0], tmp_path / "out")
     newest = tmp_path / "out" / "checkpoint_0000004.pt"
     newest.write_bytes(newest.read_bytes()[:-2000])
     with caplog.at_level(logging.INFO):
-        workflow = train(output_dir=tmp_path / "out", resume=True, max_iterations=6, warm_up_iterations=2)
+        files: dict[str, Any] = {"image_x": volumes / "imageX_*.tif", "label_x": volumes / "labelX_*.tif"}
+        files |= {"image_y": [str(volumes / "imageY.tif")] * 2, "output_dir": tmp_path / "out"}
+        workflow = train(resume=True, max_iterations=6, warm_up_iterations=2, **files)
     assert any("checkpoint_0000004.pt: skipped, not a whole checkpoint" in message for message in caplog.messages)
     assert any(message.endswith("checkpoint_0000002.pt at iteration 2") for message in caplog.messages)
     trainer = workflow.parser.get_parsed_content("train::trainer")
@@ -464,7 +466,8 @@ def test_two_processes_train_the_same_networks_on_patches_of_their_own(
     assert not torch.equal(patches[0]["image_x"], patches[1]["image_x"])
     assert not torch.equal(patches[0]["image_y"], patches[1]["image_y"])
     # one process goes on where two have been, and says so
-    workflow = train(output_dir=out, resume=True, max_iterations=6)
+    del files["model_path"]
+    workflow = train(resume=True, max_iterations=6, amp="true", **files)
     assert workflow.parser.get_parsed_content("train::trainer").state.iteration == 6
     assert any("number of processes then 2, now 1" in message for message in caplog.messages)
 

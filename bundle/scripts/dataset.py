@@ -1,20 +1,26 @@
-"""Random patches of a labelled source and an unlabelled target, from volumes that are read once and never copied."""
+"""Random patches of a labelled source and an unlabelled target, from volumes that are read once and never copied.
+
+What is random about item k follows from the seed and from k alone (`PatchPairs`), and items are counted through the
+whole training (`EndlessSampler`). So a training that goes on from a checkpoint is shown what it would have been shown
+without the break, and the number of worker processes makes no difference.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from scripts.errors import InputError
 from scripts.volume_io import list_volumes
 
-__all__ = ["HoldOutd", "PatchPairs", "PatchSampler", "volume_items"]
+__all__ = ["EndlessSampler", "HoldOutd", "PatchPairs", "PatchSampler", "WorkerStart", "volume_items"]
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +156,16 @@ class PatchSampler(Randomizable):
         return [n - p + 1 for n, p in zip(volume["image"].shape, self.sample_size, strict=True)]
 
 
-class PatchPairs(Randomizable, Dataset):
+class PatchPairs(Dataset):
     """Pairs of one random source patch and one random target patch, as the trainer wants them.
 
     A sample of X, {`image`, `label`}, and one of Y, {`image`}, arrays (1, Z, Y, X), are augmented each by itself; an
     item is `transform` of what comes out, with _x or _y at each name: {`image_x`, `label_x`, `image_y`} and more.
-    Images are float32 in the range that the volumes were scaled to, labels have their own integer type. Items are
-    random: the index only counts them. MONAI's DataLoader gives every worker its own stream, derived from torch's seed.
+    Images are float32 in the range that the volumes were scaled to, labels have their own integer type.
+
+    Item k is a random one, always the same for a seed and k, whatever was drawn before and by which worker: all random
+    streams are set anew for it, which takes less than a millisecond. k may be beyond `length`, which only says how many
+    make a pass. It is no `Randomizable`: MONAI's DataLoader would give every worker a seed of its own.
 
     Args:
         source: dictionaries with `image` and `label`, each (1, Z, Y, X); any sequence, a CacheDataset for instance.
@@ -170,6 +179,7 @@ class PatchPairs(Randomizable, Dataset):
             `reject_probability`; not where `foreground_share` chooses.
         reject_probability: see `min_foreground`.
         max_trials: bound on redraws by `min_foreground`; the last patch is then taken as it is.
+        seed: of all items; default that of torch, which `set_determinism` sets.
         **sampling: `foreground_share` and `candidates` of the source's `PatchSampler`.
 
     Raises:
@@ -188,6 +198,7 @@ class PatchPairs(Randomizable, Dataset):
         min_foreground: int = 0,
         reject_probability: float = 0.9,
         max_trials: int = 50,
+        seed: int | None = None,
         **sampling: Any,
     ) -> None:
         self.source = PatchSampler([source[i] for i in range(len(source))], patch_size, sample_size, **sampling)
@@ -195,28 +206,40 @@ class PatchPairs(Randomizable, Dataset):
         self.length, self.transform, self.augmentation = length, transform, augmentation
         self.min_foreground = 0 if self.source.foreground_share is not None else min_foreground
         self.reject_probability, self.max_trials = reject_probability, max_trials
-        self.set_random_state(seed=torch.initial_seed() % 2**32)
+        self.seed = torch.initial_seed() if seed is None else seed
+        self.R = np.random.RandomState()
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> PatchPairs:
-        """Seed the samplers and the transforms, each with its own stream derived from `seed`."""
-        super().set_random_state(seed, state)
-        for part in (self.source, self.target, self.transform, self.augmentation):
-            if isinstance(part, Randomizable):
-                part.set_random_state(seed=int(self.R.randint(2**31)))
-        return self
+    @property
+    def shapes(self) -> dict[str, list[list[int]]]:
+        """Shapes (Z, Y, X) of what patches are drawn from, by domain."""
+        domains = {"x": self.source, "y": self.target}
+        return {name: [list(v["image"].shape) for v in domain.volumes] for name, domain in domains.items()}
 
     def __len__(self) -> int:
         """Return the number of pairs in one pass."""
         return self.length
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the pairs of the first pass."""
+        return (self[index] for index in range(self.length))
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one random pair; `index` bounds the pass and is not used otherwise."""
-        if not 0 <= index < self.length:
+        """Return the random pair of this number, which may be beyond the first pass."""
+        if index < 0:
             raise IndexError(index)
+        self._set_streams(index)
         x, y = self._source_patch(), self._patch(self.target)
         pair = {f"{key}_{domain}": value for domain, patch in (("x", x), ("y", y)) for key, value in patch.items()}
         # Not `if self.transform`: the truth of a Compose is its length, and asking for that seeds all its parts anew.
         return pair if self.transform is None else self.transform(pair)
+
+    def _set_streams(self, index: int) -> None:
+        own, *seeds = map(int, np.random.SeedSequence([self.seed, index]).generate_state(5))
+        self.R = np.random.RandomState(own)
+        parts = (self.source, self.target, self.transform, self.augmentation)
+        for part, seed in zip(parts, seeds, strict=True):
+            if isinstance(part, Randomizable):
+                part.set_random_state(seed=seed)
 
     def _source_patch(self) -> dict[str, Any]:
         for _ in range(self.max_trials):
@@ -240,6 +263,46 @@ class PatchPairs(Randomizable, Dataset):
                 "give the augmentation samples large enough, and let it cut them to the patch."
             )
         return patch
+
+
+class EndlessSampler(Sampler[int]):
+    """Numbers items through all passes: 0 to `length` - 1 in the first, on from `length` in the second.
+
+    Args:
+        length: items of a pass.
+        batch_size: items of an iteration.
+    """
+
+    def __init__(self, length: int, batch_size: int = 1) -> None:
+        self.length, self.batch_size = length, batch_size
+        self.position = 0
+
+    def go_to(self, iteration: int) -> None:
+        """Let the next pass begin behind so many iterations; it then ends where it would have ended."""
+        self.position = iteration * self.batch_size
+
+    def __len__(self) -> int:
+        """Return the number of items in a whole pass."""
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the numbers from here to the end of this pass; the next call goes on behind it."""
+        start = self.position
+        self.position = (start // self.length + 1) * self.length
+        return iter(range(start, self.position))
+
+
+class WorkerStart:
+    """What a worker of the data loader does first: it leaves Ctrl-C and SIGTERM to the process that started it.
+
+    Those reach all processes of a terminal or of a job; the training finishes its iteration and needs its workers for
+    it. They end with the training.
+    """
+
+    def __call__(self, worker: int) -> None:
+        """Ignore both signals in the worker of this number."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _fitted(array: np.ndarray, size: Sequence[int]) -> np.ndarray:

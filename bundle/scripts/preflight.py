@@ -13,7 +13,7 @@ from typing import Any
 from monai.data.utils import create_file_basename
 from torch import nn
 
-from scripts.checkpoint import list_checkpoints, load_weights
+from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag
@@ -68,7 +68,7 @@ def check_training(
         output_dir: folder of the checkpoints and logs.
         model_path: file of the weights.
         label_y: labels of the target, for validation.
-        resume: whether `output_dir` is to hold a checkpoint.
+        resume: whether `output_dir` is to hold a checkpoint; "auto": it may.
         representation: the maps to learn.
         decoder: what is to decode them in validation.
 
@@ -90,7 +90,7 @@ def check_training(
     check_folder(Path(model_path).parent)
     if Path(model_path).is_dir():
         raise InputError(f"{model_path} is a folder; model_path needs the name of a file, such as model.pt.")
-    if flag(resume, "resume") and not list_checkpoints(output_dir):
+    if not is_auto(resume) and flag(resume, "resume") and not list_checkpoints(output_dir):
         raise InputError(f"{output_dir}: found no checkpoint to resume from. Start without --resume.")
 
 
@@ -202,5 +202,7 @@ def _check_item(item: dict[str, str]) -> None:
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if (expected := expected_error(error)) is not None:
         print(f"error: {expected}", file=sys.stderr)
+    elif isinstance(error, KeyboardInterrupt):
+        print("stopped at once; what was written before is whole", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)

@@ -12,13 +12,14 @@ from scripts.allocator import reused_memory
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.schedule import Schedule, Work
+from scripts.errors import UNFINISHED
 
 __all__ = ["LATER", "Run", "UnfinishedError"]
 
 logger = logging.getLogger(__name__)
 
-LATER = 75
-"""Exit status of a command that has to wait for other shards (EX_TEMPFAIL)."""
+LATER = UNFINISHED
+"""Exit status of a command that has to wait for other shards."""
 
 
 @dataclass(frozen=True)

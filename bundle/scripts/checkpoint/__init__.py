@@ -1,7 +1,7 @@
 """What is written during training: everything needed to go on, and the weights that inference wants."""
 
 from scripts.checkpoint.random_state import RandomState
-from scripts.checkpoint.training import TrainingCheckpoint, list_checkpoints
+from scripts.checkpoint.training import TrainingCheckpoint, is_auto, list_checkpoints
 from scripts.checkpoint.weights import (
     WeightsLoader,
     WeightsSaver,
@@ -16,6 +16,7 @@ __all__ = [
     "TrainingCheckpoint",
     "WeightsLoader",
     "WeightsSaver",
+    "is_auto",
     "list_checkpoints",
     "load_weights",
     "noted_state",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,38 @@ logger = logging.getLogger(__name__)
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
-    """`torch.save` under a temporary name in the same folder, then rename: `path` is old or new, never half."""
+    """`torch.save` under a temporary name in the same folder, flush, rename: `path` is old or new, never half.
+
+    Raises:
+        InputError: it cannot be written (no space left, no permission, …); what was there before is untouched.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as one or the other
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} cannot be written: {brief(error)}. Earlier files are whole. Make room or give permission, then "
+            "give the same command again, a training with --resume true."
+        ) from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the new name last through a power cut, where the system flushes folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequence[str] = ()) -> None:

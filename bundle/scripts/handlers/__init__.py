@@ -1,10 +1,11 @@
-"""Handlers for what MONAI's own do not do: loss table, image panels, a watch on swapped classes, scores, a record."""
+"""Handlers for what MONAI's own do not do: loss table, panels, swapped classes, scores, a record, signals."""
 
 from scripts.handlers.instance_score import InstanceScores
 from scripts.handlers.loss_table import LossTable, TermProgressBar
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
 from scripts.handlers.run_record import RunRecord
+from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tracking import mlflow_log
 
@@ -14,6 +15,7 @@ __all__ = [
     "LossTable",
     "PolarityWatch",
     "RunRecord",
+    "SignalStop",
     "TermProgressBar",
     "correlation",
     "mlflow_log",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import torch.nn.functional as F
+from ignite.engine import Events
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
@@ -15,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from scripts.allocator import reused_memory
+from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.update import FiniteWatch, Update
@@ -82,16 +85,43 @@ class SourceTrainer(Trainer):
         self.inferer = inferer or SimpleInferer()
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
         self.state.panels = {}
+        self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
+        self.at_end: list[Callable[[], None]] = []  # called when a run ends, by an error too
+        self.add_event_handler(Events.STARTED, self._place_data)
         # Only now: handlers may look at the engine's parts when they attach.
         self._register_handlers(handlers or ())
 
     def run(self) -> None:
-        """Train; memory that is freed meanwhile is kept for reuse."""
+        """Train; memory that is freed meanwhile is kept for reuse. What is complete already is left as it is.
+
+        Raises:
+            InputError: a file cannot be written (no space left, no permission).
+            SystemExit: with status 75 when a signal ended it early (`scripts.handlers.SignalStop`).
+        """
+        if self.complete:
+            return
         if self.compile:
             for network in self.networks.values():
                 network.compile()
-        with reused_memory():
-            super().run()
+        try:
+            with reused_memory():
+                super().run()
+        except OSError as error:
+            raise InputError(
+                f"training stopped in iteration {self.state.iteration}, a file cannot be written or read: {error}. "
+                "The checkpoints are whole: make room or give permission, then go on with --resume true."
+            ) from error
+        finally:
+            for call in self.at_end:
+                call()
+        if self.stopped:
+            idist.barrier()  # torchrun ends the others as soon as one has ended; rank 0 may still write
+            raise SystemExit(UNFINISHED)
+
+    def _place_data(self) -> None:
+        """Let a sampler that counts through the training begin where the training is."""
+        if (go_to := getattr(getattr(self.data_loader, "sampler", None), "go_to", None)) is not None:
+            go_to(self.state.iteration)
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
