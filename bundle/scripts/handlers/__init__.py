@@ -1,20 +1,26 @@
-"""Handlers for what MONAI's own do not do: loss table, image panels, a watch on swapped classes, instance scores."""
+"""Handlers for what MONAI's own do not do: loss table, image panels, watches on swapped classes and on collapse, instance scores."""
 
+from scripts.handlers.collapse import CollapseWatch
 from scripts.handlers.instance_score import InstanceScores
 from scripts.handlers.loss_table import LossTable, TermProgressBar
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
+from scripts.handlers.statistic import checkerboard, lost_share, training_statistics
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tracking import mlflow_log
 
 __all__ = [
+    "CollapseWatch",
     "CyclePanels",
     "InstanceScores",
     "LossTable",
     "PolarityWatch",
     "TermProgressBar",
+    "checkerboard",
     "correlation",
+    "lost_share",
     "mlflow_log",
+    "training_statistics",
     "write_table",
     "write_text",
 ]
