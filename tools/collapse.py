@@ -114,7 +114,9 @@ def _short(value: float | None) -> float | None:
 
 def _compact(found: dict[str, dict[str, list[float | None]]]) -> str:
     cases = (
-        f" {json.dumps(case)}: {{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in rows.items()) + "\n }"
+        f" {json.dumps(case)}: {{\n"
+        + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in rows.items())
+        + "\n }"
         for case, rows in found.items()
     )
     return "{\n" + ",\n".join(cases) + "\n}\n"

@@ -1,8 +1,9 @@
-"""Handlers for what MONAI's own do not do: loss table, image panels, watches on swapped classes and on collapse, instance scores."""
+"""Handlers for what MONAI's own do not do: loss table, image panels, the batch that went wrong, watches on swapped classes and on collapse, instance scores."""
 
 from scripts.handlers.collapse import CollapseWatch
 from scripts.handlers.instance_score import InstanceScores
 from scripts.handlers.loss_table import LossTable, TermProgressBar
+from scripts.handlers.offending_batch import OffendingBatch
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
 from scripts.handlers.statistic import checkerboard, lost_share, training_statistics
@@ -14,6 +15,7 @@ __all__ = [
     "CyclePanels",
     "InstanceScores",
     "LossTable",
+    "OffendingBatch",
     "PolarityWatch",
     "TermProgressBar",
     "checkerboard",

@@ -80,7 +80,9 @@ def _of_translation(name: str, made: Tensor, source: Tensor, real: Tensor) -> di
 
 
 def _of_maps(volumes: Mapping[str, Tensor]) -> dict[str, float]:
-    found = {f"foreground_{d}": float((volumes[f"maps_{d}"][0] > 0.5).float().mean()) for d in "xy" if f"maps_{d}" in volumes}
+    found = {
+        f"foreground_{d}": float((volumes[f"maps_{d}"][0] > 0.5).float().mean()) for d in "xy" if f"maps_{d}" in volumes
+    }
     if {"maps_y", "maps_rec_y"} <= volumes.keys():
         before, after = volumes["maps_y"][0], volumes["maps_rec_y"][0]
         found |= {"lost_y": lost_share(before, after), "invented_y": lost_share(after, before)}
