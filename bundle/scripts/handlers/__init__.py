@@ -1,4 +1,4 @@
-"""Handlers for what MONAI's own do not do: loss table, image panels, the batch that went wrong, watches on swapped classes and on collapse, instance scores."""
+"""Handlers for what MONAI's own do not do: loss table, panels, watches, the batch that went wrong, scores."""
 
 from scripts.handlers.collapse import CollapseWatch
 from scripts.handlers.instance_score import InstanceScores

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 _NAMES = {"fake_x": "Y's translated image", "fake_y": "X's translated image", "x": "X", "y": "Y"}
 _TEXTS: dict[tuple[str, str], str] = {
     ("discriminator", "low"): (
-        "{name} has been right about nearly everything over {count} iterations (loss {mean:.3f}, undecided is 0.5): the "
-        "generators learn little from it. Lower discriminator_learning_rate, or stop if the loss stays there."
+        "{name} has been right about nearly everything over {count} iterations (loss {mean:.3f}, undecided is 0.5): "
+        "the generators learn little from it. Lower discriminator_learning_rate, or stop if the loss stays there."
     ),
     ("discriminator", "high"): (
         "{name} has been wrong over {count} iterations (loss {mean:.2f}, undecided is 0.5): it is not learning. Raise "
@@ -32,17 +32,21 @@ _TEXTS: dict[tuple[str, str], str] = {
         "{what} is almost constant over {count} iterations: its contrast is {mean:.2f} of a real image's. Lower "
         "learning_rate, or warm up longer; go on from a checkpoint of before."
     ),
+    ("contrast", "high"): (
+        "{what} is saturated over {count} iterations: its contrast is {mean:.1f} times a real image's. Lower "
+        "learning_rate, or warm up longer; go on from a checkpoint of before."
+    ),
     ("copied", "high"): (
         "{what} is a copy of its input over {count} iterations (correlation {mean:.3f}): nothing is translated. Give "
         "loss_weights::adversarial_x and adversarial_y more weight, or identity less, unless both domains look alike."
     ),
     ("checkerboard", "high"): (
-        "{what} has a checkerboard over {count} iterations: at a period of 2 or 4 voxels its spectrum stands out {mean:.0f} "
-        "times as far as a real image's. Lower learning_rate, or lower the weight of the adversarial terms."
+        "{what} has a checkerboard over {count} iterations: at a period of 2 or 4 voxels its spectrum stands out "
+        "{mean:.0f} times as far as a real image's. Lower learning_rate, or lower the weight of the adversarial terms."
     ),
     ("foreground", "low"): (
-        "{what}'s foreground map is empty over {count} iterations (share {mean:.4f}). Warm up longer, let foreground_share "
-        "span what Y may hold, and look at the intensity range; nothing is wrong if objects are that rare."
+        "{what}'s foreground map is empty over {count} iterations (share {mean:.4f}). Warm up longer, let "
+        "foreground_share span what Y may hold, and look at the intensity range; nothing is wrong if objects are that rare."
     ),
     ("foreground", "high"): (
         "{what}'s foreground map is full over {count} iterations (share {mean:.2f}). Warm up longer, and let "
@@ -53,8 +57,8 @@ _TEXTS: dict[tuple[str, str], str] = {
         "removes them. Raise loss_weights::structure, or loss_weights::correlation."
     ),
     ("invented", "high"): (
-        "{mean:.0%} of the nuclei in the maps of Y's translation are not in Y's own over {count} iterations: translation "
-        "invents them. Raise loss_weights::structure, or loss_weights::correlation."
+        "{mean:.0%} of the nuclei in the maps of Y's translation are not in Y's own over {count} iterations: "
+        "translation invents them. Raise loss_weights::structure, or loss_weights::correlation."
     ),
 }
 
@@ -62,8 +66,8 @@ _TEXTS: dict[tuple[str, str], str] = {
 class CollapseWatch:
     """Says in words, once for each cause, what goes wrong.
 
-    Every `interval` iterations of the adversarial stage it takes `scripts.handlers.training_statistics`; the verdict is
-    on their mean over the last `window` looks. Nothing is judged before `patience` looks: generators that come from the
+    Every `interval` iterations of the adversarial stage it takes `scripts.handlers.training_statistics`; the verdict
+    is on their mean over the last `window` looks. Nothing is judged before `patience` looks: generators that come from the
     warm-up begin with a copy, discriminators with a guess. Of several processes each looks at its own patches and rank 0
     alone speaks. A resumed training begins to count anew.
 
@@ -79,7 +83,7 @@ class CollapseWatch:
 
     LIMITS: Mapping[str, tuple[float | None, float | None]] = {
         "discriminator": (0.02, 0.9),
-        "contrast": (0.2, None),
+        "contrast": (0.2, 1.6),
         "copied": (None, 0.99),
         "checkerboard": (None, 8.0),
         "foreground": (0.001, 0.9),
