@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.errors import InputError
 from scripts.handlers import CollapseWatch, OffendingBatch, checkerboard, lost_share, training_statistics
 from test_handlers import engine_of, rows_of
 
@@ -97,6 +98,11 @@ def test_a_limit_can_be_changed_or_taken_away() -> None:
     bad = [HEALTHY | {"foreground_y": 0.0}] * 30
     assert told(bad) == {"foreground_y"}
     assert told(bad, limits={"foreground": [None, 0.9]}) == set()
+
+
+def test_a_limit_for_no_statistic_is_refused() -> None:
+    with pytest.raises(InputError, match=r"limits: foregrund; expected some of discriminator, contrast"):
+        CollapseWatch(limits={"foregrund": (0.0, 1.0)})
 
 
 def test_statistics_that_are_mostly_unknown_are_not_judged() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from ignite.engine import Engine, Events
 
+from scripts.errors import InputError
 from scripts.handlers.statistic import training_statistics
 from scripts.handlers.table import write_table
 
@@ -46,7 +47,7 @@ _TEXTS: dict[tuple[str, str], str] = {
     ),
     ("foreground", "low"): (
         "{what}'s foreground map is empty over {count} iterations (share {mean:.4f}). Warm up longer, let "
-        "foreground_share span what Y may hold, and look at the intensity range; nothing is wrong if objects are that rare."
+        "foreground_share span what Y may hold, and look at the intensity range; fine if objects are that rare."
     ),
     ("foreground", "high"): (
         "{what}'s foreground map is full over {count} iterations (share {mean:.2f}). Warm up longer, and let "
@@ -67,9 +68,9 @@ class CollapseWatch:
     """Says in words, once for each cause, what goes wrong.
 
     Every `interval` iterations of the adversarial stage it takes `scripts.handlers.training_statistics`; the verdict
-    is on their mean over the last `window` looks. Nothing is judged before `patience` looks: generators that come from the
-    warm-up begin with a copy, discriminators with a guess. Of several processes each looks at its own patches and rank 0
-    alone speaks. A resumed training begins to count anew.
+    is on their mean over the last `window` looks. Nothing is judged before `patience` looks: generators that come from
+    the warm-up begin with a copy, discriminators with a guess. Of several processes rank 0 alone looks, at its own
+    patches. A resumed training begins to count anew.
 
     Memory: the step's panels once more, on the CPU.
 
@@ -79,6 +80,9 @@ class CollapseWatch:
         patience: looks at the adversarial stage before the first verdict, `window` at least.
         limits: changes to `LIMITS`, by statistic, [lowest, highest]; null for no limit.
         path: CSV file of all looks, null for none.
+
+    Raises:
+        InputError: a limit is for no statistic.
     """
 
     LIMITS: Mapping[str, tuple[float | None, float | None]] = {
@@ -99,6 +103,8 @@ class CollapseWatch:
         limits: Mapping[str, tuple[float | None, float | None]] | None = None,
         path: str | None = None,
     ) -> None:
+        if unknown := sorted(set(limits or {}) - set(self.LIMITS)):
+            raise InputError(f"limits: {', '.join(unknown)}; expected some of {', '.join(self.LIMITS)}.")
         self.interval, self.window, self.patience = interval, window, max(window, patience)
         self.limits = {**self.LIMITS, **(limits or {})}
         self.path = Path(path) if path else None

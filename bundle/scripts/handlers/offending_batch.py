@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ignite.engine import Engine
@@ -36,7 +37,9 @@ class OffendingBatch:
         """Write the file; that it cannot be written is said, and hides the error before it from nobody."""
         found = engine.state.offending
         path = self.path if engine.state.rank == 0 else self.path.with_stem(f"{self.path.stem}_rank{engine.state.rank}")
-        volumes = {k: v.detach().float().cpu().numpy() for k, v in found["batch"].items() if isinstance(v, Tensor)}
+        volumes: dict[str, Any] = {
+            k: v.detach().float().cpu().numpy() for k, v in found["batch"].items() if isinstance(v, Tensor)
+        }
         temporary = path.with_name(path.name + ".tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,8 @@ def training_statistics(output: Mapping[str, Tensor], panels: Mapping[str, Tenso
     undecided, 2 always wrong. For each translated image, `fake_x` and `fake_y`: `contrast_`, its standard deviation as
     a share of that of a real image of its domain; `copied_`, the correlation with its input; `checkerboard_`, see
     `checkerboard`, as a multiple of the real image's. `foreground_x`, `foreground_y`: share of voxels whose first map
-    is above 0.5. `lost_y` and `invented_y`: nuclei of Y's maps that those after translation lack, and the other way round.
+    is above 0.5. `lost_y` and `invented_y`: nuclei of Y's maps that those after translation lack, and the other way
+    round.
 
     Args:
         output: terms of the iteration by name.
