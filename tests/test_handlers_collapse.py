@@ -44,8 +44,9 @@ def told(looks: list[dict[str, float]], **options: Any) -> set[str]:
 
 
 # ---- recorded trainings ----------------------------------------------------------------------------------------------
-def test_the_healthy_training_is_not_commented_on() -> None:
-    looks = rows("healthy")
+@pytest.mark.parametrize("case", sorted(name for name in RECORDED if name.startswith("healthy")))
+def test_a_healthy_training_is_not_commented_on(case: str) -> None:
+    looks = rows(case)
     assert len(looks) >= CollapseWatch().window
     assert told(looks) == set()
 
@@ -59,7 +60,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("case", sorted(set(RECORDED) - {"healthy"}))
+@pytest.mark.parametrize("case", sorted(EXPECTED.keys() & RECORDED.keys()))
 def test_every_training_that_was_broken_on_purpose_is_told(case: str) -> None:
     assert EXPECTED[case] <= told(rows(case))
 
