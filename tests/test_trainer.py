@@ -432,6 +432,41 @@ def test_on_a_gpu_values_are_looked_at_together_and_the_first_that_is_no_number_
         watch.look(6)
 
 
+class Overflow(torch.autograd.Function):
+    """Passes values on; the gradient is infinite."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient * INF
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_gradient_that_is_no_number_stops_training_though_every_term_is_one(stage: int) -> None:
+    networks = small_networks()
+    networks["generator_yx"].register_forward_hook(lambda module, given, made: Overflow.apply(made))
+    before = weights(networks)
+    with pytest.raises(NonFiniteLossError, match=r"iteration 1: .*(gradient_generator_yx|gradient_warm_up) = "):
+        build(networks, warm_up_iterations=stage, max_gradient_norm=1.0).run()
+    assert changed(before, networks) == set()
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_the_batch_that_went_wrong_is_at_hand(monkeypatch: pytest.MonkeyPatch, interval: int) -> None:
+    if interval > 1:
+        monkeypatch.setattr(FiniteWatch, "__call__", lambda self, terms, iteration, device: self.keep(terms, iteration))
+    batches = [batch(0), spoilt("recon_x"), batch(1), batch(2)]
+    trainer = build(small_networks(), batches, check_interval=interval)
+    with pytest.raises(NonFiniteLossError) as error:
+        trainer.run()
+    found = trainer.state.offending
+    assert (found["iteration"], found["message"]) == (2, str(error.value))
+    assert found["batch"]["recon_x"] is batches[1]["recon_x"]
+
+
 def test_the_last_iteration_is_looked_at_whatever_the_interval() -> None:
     watch = FiniteWatch(interval=10)
     watch.keep({"a": torch.tensor(float("nan"))}, 2)

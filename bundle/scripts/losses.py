@@ -87,7 +87,9 @@ def distance_mse(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss term became NaN or infinite."""
+    """A loss term or a gradient became NaN or infinite; `iteration` is where."""
+
+    iteration: int = 0
 
 
 def check_finite(terms: Mapping[str, Tensor], iteration: int) -> None:
@@ -96,10 +98,12 @@ def check_finite(terms: Mapping[str, Tensor], iteration: int) -> None:
     if bool(torch.isfinite(values).all()):
         return
     bad = ", ".join(f"{name} = {value.item()}" for name, value in terms.items() if not torch.isfinite(value))
-    raise NonFiniteLossError(
-        f"iteration {iteration}: {bad}. Training stops before any step on it, and the last checkpoint is kept. "
+    error = NonFiniteLossError(
+        f"iteration {iteration}: {bad}. Training stops, and the last checkpoint is kept, from before it. "
         "Lower the learning rate or switch mixed precision off, then go on with --resume."
     )
+    error.iteration = iteration
+    raise error
 
 
 def anticorrelation(translated: Tensor, original: Tensor, margin: float = 0.0) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from monai.optimizers import WarmupCosineSchedule
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-__all__ = ["adamw", "has_gradient", "warm_up_cosine"]
+__all__ = ["adamw", "gradient_norm", "has_gradient", "warm_up_cosine"]
 
 
 def adamw(
@@ -60,3 +60,10 @@ def warm_up_cosine(
 def has_gradient(optimizer: Optimizer) -> bool:
     """Whether any parameter of an optimiser has a gradient."""
     return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
+
+
+def gradient_norm(optimizer: Optimizer) -> Tensor:
+    """Norm of the gradient of all parameters of an optimiser, a scalar; 0 where there is none."""
+    return nn.utils.get_total_norm(
+        [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from scripts.handlers.table import write_table
+from scripts.handlers.table import read_table, write_table
 
 __all__ = ["LossTable", "TermProgressBar"]
 
@@ -40,10 +39,7 @@ class LossTable:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _read(self, engine: Engine) -> None:
-        if engine.state.iteration and self.path.exists():
-            with open(self.path, newline="") as file:
-                rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if float(row["iteration"]) <= engine.state.iteration]
+        self.rows = read_table(self.path, engine.state.iteration)
 
     def _collect(self, engine: Engine) -> None:
         for name, value in engine.state.output.items():

@@ -60,7 +60,7 @@ class SignalStop:
 
     def _stop(self, engine: Any) -> None:
         if self._any_asked(engine) and not engine.stopped:
-            engine.watch.look(engine.state.iteration, last=True)  # what is no number is not to reach the disk
+            engine.look_at_all()  # what is no number is not to reach the disk
             engine.stopped = True
             engine.terminate()
 

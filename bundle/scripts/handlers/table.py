@@ -9,7 +9,16 @@ from typing import Any
 
 from scripts.volume_io.paths import replacing
 
-__all__ = ["write_table", "write_text"]
+__all__ = ["read_table", "write_table", "write_text"]
+
+
+def read_table(path: Path, until: int) -> list[dict[str, Any]]:
+    """Return the rows of a training's table up to an iteration, of which it goes on; none where there is no file."""
+    if not until or not path.exists():
+        return []
+    with open(path, newline="") as file:
+        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if float(row["iteration"]) <= until]
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

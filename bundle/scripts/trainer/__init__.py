@@ -6,9 +6,11 @@ The trainers of the methods that it is compared with are engines of the same kin
 from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.source import NON_FINITE
 from scripts.trainer.update import FiniteWatch, Update
 
 __all__ = [
+    "NON_FINITE",
     "WARM_UP_COMPLETED",
     "CySGANTrainer",
     "FiniteWatch",

@@ -50,7 +50,7 @@ class CySGANTrainer(SourceTrainer):
             `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
 
     Raises:
-        NonFiniteLossError: as soon as a term is NaN or infinite, on a CPU before any step on it.
+        NonFiniteLossError: see `SourceTrainer`.
     """
 
     def __init__(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ignite.distributed as idist
@@ -19,10 +20,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from scripts.allocator import reused_memory
 from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
+from scripts.losses import NonFiniteLossError
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.update import FiniteWatch, Update
 
-__all__ = ["SourceTrainer"]
+__all__ = ["NON_FINITE", "SourceTrainer"]
+
+NON_FINITE = "non_finite"
+"""Event of the trainer: a value is no number, and training is about to stop; `state.offending` says where."""
 
 
 class SourceTrainer(Trainer):
@@ -50,7 +55,9 @@ class SourceTrainer(Trainer):
         **options: passed to `monai.engines.Trainer`.
 
     Raises:
-        NonFiniteLossError: as soon as a term is NaN or infinite, on a CPU before any step on it.
+        NonFiniteLossError: as soon as a term or a network's gradient is NaN or infinite, on a CPU before any step on
+            it; with a loss scaler at work, which leaves steps out by itself, of terms alone. `state.offending` holds
+            the iteration, the message and the batch, and the event `non_finite` is fired before.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class SourceTrainer(Trainer):
         self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
         self.at_end: list[Callable[[], None]] = []  # called when a run ends, by an error too
         self.add_event_handler(Events.STARTED, self._place_data)
+        self.register_events(NON_FINITE)
         # Only now: handlers may look at the engine's parts when they attach.
         self._register_handlers(handlers or ())
 
@@ -125,12 +133,34 @@ class SourceTrainer(Trainer):
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
-        terms = self._stage()(batch)
-        self.watch.look(self.state.iteration, last=self._ends())
+        self.watch.begin(batchdata, self.state.iteration)
+        with self._telling():
+            terms = self._stage()(batch)
+            self.watch.look(self.state.iteration, last=self._ends())
         self.state.output = {name: value.detach() for name, value in terms.items()}
         self._stage_completed()
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
+
+    def look_at_all(self) -> None:
+        """Look at all values that wait for it, before they reach the disk.
+
+        Raises:
+            NonFiniteLossError: one is no number.
+        """
+        with self._telling():
+            self.watch.look(self.state.iteration, last=True)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Fire `non_finite` before a value that is no number ends the training."""
+        try:
+            yield
+        except NonFiniteLossError as error:
+            batch = self.watch.batches.get(error.iteration, {})
+            self.state.offending = {"iteration": error.iteration, "message": str(error), "batch": batch}
+            self.fire_event(NON_FINITE)
+            raise
 
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         """The step of this iteration."""
@@ -168,8 +198,11 @@ class SourceTrainer(Trainer):
     def _optimise(
         self, terms: dict[str, Tensor], names: list[str], limited: list[nn.Module], cut: GradientCut | None = None
     ) -> dict[str, Tensor]:
-        self.watch(terms, self.state.iteration, self.state.device)
-        return self.update(terms, names, limited, self.loss_scaler, cut)
+        def look(values: dict[str, Tensor]) -> None:
+            self.watch(values, self.state.iteration, self.state.device)
+
+        look(terms)
+        return self.update(terms, names, limited, self.loss_scaler, cut, look)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)

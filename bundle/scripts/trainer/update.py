@@ -1,8 +1,9 @@
-"""Steps of optimisers on weighted terms, and the watch over terms that are no numbers."""
+"""Steps of optimisers on weighted terms, and the watch over terms and gradients that are no numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from monai.utils.enums import CommonKeys
@@ -11,18 +12,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from scripts.losses import check_finite
-from scripts.optimizers import has_gradient
+from scripts.optimizers import gradient_norm, has_gradient
 from scripts.trainer.gradient_cut import GradientCut
 
 __all__ = ["FiniteWatch", "Update"]
 
 
 class FiniteWatch:
-    """Stops training at a term that is NaN or infinite.
+    """Stops training at a term, or a network's gradient, that is NaN or infinite.
 
     To look at a value makes a GPU finish all that it was asked for. There the values of `interval` iterations are
     looked at together, so that the networks may have taken some steps on it; what is on disk has not, if `interval`
     divides that of the checkpoints. On a CPU every value is looked at before the step.
+
+    Memory: the batches that are not looked at yet, as they come from the loader: `interval` of them at most.
 
     Args:
         interval: iterations between looks at a GPU.
@@ -31,6 +34,13 @@ class FiniteWatch:
     def __init__(self, interval: int = 10) -> None:
         self.interval = interval
         self.unseen: list[tuple[int, list[str], Tensor]] = []
+        self.batches: dict[int, Mapping[str, Any]] = {}
+
+    def begin(self, batch: Mapping[str, Any], iteration: int) -> None:
+        """Keep the batch of an iteration for as long as its values are not all looked at."""
+        if not self.unseen:
+            self.batches.clear()
+        self.batches[iteration] = batch
 
     def __call__(self, terms: Mapping[str, Tensor], iteration: int, device: torch.device) -> None:
         """Look at `terms`, or keep them to be looked at.
@@ -92,6 +102,7 @@ class Update:
         limited: Sequence[nn.Module],
         scaler: torch.amp.GradScaler,
         cut: GradientCut | None = None,
+        inspect: Callable[[dict[str, Tensor]], None] | None = None,
     ) -> dict[str, Tensor]:
         """Step.
 
@@ -101,6 +112,8 @@ class Update:
             limited: networks whose gradient is limited.
             scaler: of the loss, against underflow in float16; updated by the caller.
             cut: where gradients of the cycle's terms cross to the networks before it.
+            inspect: is given the norm of every optimiser's gradient, `gradient_<name>`, before the step. Not with a
+                scaler at work: gradients that overflow are its business.
 
         Returns:
             The terms, and their weighted sum as `loss`.
@@ -115,6 +128,8 @@ class Update:
         torch.autograd.backward(roots, gradients)
         for name in names:
             scaler.unscale_(self.optimizers[name])
+        if inspect and not scaler.is_enabled():
+            inspect({f"gradient_{name}": gradient_norm(self.optimizers[name]) for name in names})
         if self.max_gradient_norm:
             for network in limited:
                 nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient_norm)
