@@ -49,8 +49,7 @@ def read_source(path: str | Path) -> Source:
         raise InputError(f"{path}: no such file, expected a configuration, .yaml or .json. Relative to {Path.cwd()}.")
     text = path.read_text()
     try:
-        node = None if path.suffix == ".json" else yaml.compose(text, Loader=_Loader)
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
+        node, content = (None, json.loads(text)) if path.suffix == ".json" else _parsed(text)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
@@ -77,6 +76,16 @@ def shipped(base: str) -> Source:
         InputError: it is gone.
     """
     return read_source(CONFIGS / f"{base}.yaml")
+
+
+def _parsed(text: str) -> tuple[Any, Any]:
+    """Nodes, which know their lines, and what they stand for."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _find_lines(node: Any, above: str, lines: dict[str, int], path: Path) -> None:
