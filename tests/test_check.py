@@ -15,7 +15,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils.module import locate
 
-from scripts.check import Findings, as_read, check_config, refuse
+from scripts.check import Findings, check_config, refuse
 from scripts.check.command import check
 from scripts.check.fit import DECODERS
 from scripts.check.merge import Merged
@@ -472,11 +472,6 @@ def test_the_command_says_what_it_looked_at(files: dict[str, str], capsys: pytes
     assert said.startswith("no problem found, on top of train.yaml\n")
     assert "foreground, contour, distance" in said
     assert f"{files['image_y']} (32, 64, 64)" in said
-
-
-def test_texts_are_read_as_by_the_command_line() -> None:
-    given = as_read({"patch_size": "[8, 16, 16]", "amp": "true", "output_dir": Path("out"), "label_y": None})
-    assert given == {"patch_size": [8, 16, 16], "amp": "true", "output_dir": "out", "label_y": None}
 
 
 def test_the_command_imports_neither_torch_nor_monai(files: dict[str, str]) -> None:

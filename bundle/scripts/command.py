@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fire.parser import DefaultParseValue
+
 from scripts.errors import InputError
 
-__all__ = ["BUNDLE", "run_bundle"]
+__all__ = ["BUNDLE", "as_read", "run_bundle"]
 
 BUNDLE = Path(__file__).resolve().parents[1]
 """The folder of this bundle."""
@@ -36,6 +38,11 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     if subprocess.run(command, env=environment, check=False).returncode:
         raise InputError(f"the command failed, its message is above: {' '.join(command)}")
+
+
+def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's command line makes of overrides that `run_bundle` hands it: the text "[8, 16]" is a list."""
+    return {key: DefaultParseValue(str(value)) for key, value in overrides.items()}
 
 
 def _is_name(config: str | Path) -> bool:

@@ -19,9 +19,9 @@ from typing import Any
 import fire
 import psutil
 
-from scripts.check import as_read, check_config, refuse
+from scripts.check import check_config, refuse
 from scripts.classical import segment_file
-from scripts.command import BUNDLE, run_bundle
+from scripts.command import BUNDLE, as_read, run_bundle
 from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.handlers import write_text

@@ -9,8 +9,8 @@ files and what has to fit together (maps and channels, windows and network, patc
 Neither torch nor MONAI is imported, no class is made, and of volumes only what describes them is read.
 """
 
-from scripts.check.command import Findings, as_read, check_config
+from scripts.check.command import Findings, check_config
 from scripts.check.problem import Problem, refuse
 from scripts.check.running import check_run
 
-__all__ = ["Findings", "Problem", "as_read", "check_config", "check_run", "refuse"]
+__all__ = ["Findings", "Problem", "check_config", "check_run", "refuse"]

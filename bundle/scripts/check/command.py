@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fire.parser import DefaultParseValue
-
 from scripts.check import fit
 from scripts.check.key import RUN_IDS, TRACKING, arguments_of_components, lost_references, unknown_keys, without_effect
 from scripts.check.merge import Merged
@@ -19,7 +17,7 @@ from scripts.check.volume import Volumes
 from scripts.errors import InputError
 from scripts.flag import flag
 
-__all__ = ["Findings", "as_read", "check", "check_config", "check_merged"]
+__all__ = ["Findings", "check", "check_config", "check_merged"]
 
 Files = str | Path | Sequence[str | Path]
 
@@ -125,11 +123,6 @@ def check_merged(
         problems += [*(opened.training(own) if base == "train" else opened.inference())]
         problems += fit.weights(merged, values, base)
     return Findings(problems, base, values, opened.shapes)
-
-
-def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what MONAI's command line makes of overrides that another hands on to it: the text "[8, 16]" is a list."""
-    return {key: DefaultParseValue(str(value)) for key, value in overrides.items()}
 
 
 def _run_id(merged: Merged, run_id: str | None) -> Iterator[Problem]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from scripts.check import as_read, check_config, refuse
-from scripts.command import BUNDLE
+from scripts.check import check_config, refuse
+from scripts.command import BUNDLE, as_read
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
