@@ -122,7 +122,7 @@ class Merged:
 
     def _refuse_undone(self, number: int, source: Source, key: str) -> None:
         """Tell of what an earlier overlay set within what is replaced now."""
-        for inner in subtree(self._places, key):
+        for inner in () if source.last else subtree(self._places, key):
             earlier, place = self._places[inner]
             if inner != key and 0 < earlier < number and self._places.get(parent(inner), (0,))[0] != earlier:
                 advice = f"It replaces all of {key}; give it before."

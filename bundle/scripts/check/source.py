@@ -30,12 +30,14 @@ class Source(NamedTuple):
         content: its keys and values.
         lines: of each id, from 1.
         overlay_on: the bases that its head names: train, inference; nothing where it says none.
+        last: whether its head says that it goes after all others, so that it may replace what they set.
     """
 
     name: str
     content: dict[str, Any]
     lines: dict[str, int]
     overlay_on: tuple[str, ...] = ()
+    last: bool = False
 
 
 def read_source(path: str | Path) -> Source:
@@ -58,7 +60,8 @@ def read_source(path: str | Path) -> Source:
     _find_lines(node, "", lines, path)
     head = re.split(r"^[^#\s]", text, maxsplit=1, flags=re.M)[0]
     bases = _OVERLAY.search(head)
-    return Source(str(path), content or {}, lines, tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ())
+    overlay_on = tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ()
+    return Source(str(path), content or {}, lines, overlay_on, "after all others" in head)
 
 
 def base_of(config: Mapping[str, Any]) -> str | None:
