@@ -197,9 +197,11 @@ def test_keys_of_tracking_are_known_when_it_is_on() -> None:
     assert check_config(config("train"), {"experiment_name": "a"}, tracking="mlflow", volumes=False).problems == []
 
 
-def test_an_unknown_run_id_is_told() -> None:
+def test_an_unknown_run_id_is_told(overlay: Callable[..., Path]) -> None:
     assert problems(["train"], run_id="training") == []
     assert "run id: found train, expected one of " in problems(["train"], run_id="train")[0]
+    path = overlay("again: '@training'\n")
+    assert problems(["train", path], run_id="again") == []
     assert problems(["inference", "evaluate"], run_id="evaluate")[0].endswith("Did you mean evaluating?")
 
 
