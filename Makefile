@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LABEL := .venv-label
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test package lint clean
+.PHONY: help install demo test label-test package fuzz lint clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s%s\n", $$1, $$2 }'
 
 install: $(INSTALLED)  ## make the environment .venv with the pinned dependencies
 
@@ -25,14 +26,27 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: install  ## example volumes, training, inference, scores and a picture, under outputs/demo
+demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
 	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
 
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
 	$(BIN)/python -m pytest --cov $(ARGS)
 
+# MONAI Label wants older packages than the bundle, so it has an environment of its own, of the same Python
+$(LABEL)/.installed: requirements.txt tests/label/requirements.txt | $(INSTALLED)
+	$(BIN)/python -m venv --clear $(LABEL)
+	$(LABEL)/bin/python -m pip install --disable-pip-version-check "$$(grep '^torch==' requirements.txt)"
+	$(LABEL)/bin/python -m pip install --disable-pip-version-check --no-deps -r requirements.txt -r tests/label/requirements.txt
+	@touch $@
+
+label-test: install $(LABEL)/.installed  ## the environment .venv-label, and the tests of a MONAI Label server in it
+	$(BIN)/python -m pytest tests/test_label_server.py $(ARGS)
+
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
 	$(BIN)/python tools/package.py $(ARGS)
+
+fuzz: install  ## 20,000 damaged files for each reader, the weights and the watershed; ARGS="--first 20000" for other ones
+	$(BIN)/python tools/fuzz.py --cases 20000 $(ARGS)
 
 lint: install  ## style and types
 	$(BIN)/ruff check .

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from monai.bundle import ConfigWorkflow
@@ -116,3 +118,42 @@ def run_here(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> Callable[..., Confi
         return workflow
 
     return run
+
+
+@pytest.fixture(scope="session")
+def torchrun() -> Callable[..., str]:
+    """Run a command in two processes; return all that they printed. They are ended if they take too long."""
+
+    def run(*arguments: str | Path, cwd: Path, timeout: float = 180.0, expected: int = 0) -> str:
+        with started_by_torchrun(arguments, cwd) as launcher:
+            try:
+                said = launcher.communicate(timeout=timeout)[0]
+            except subprocess.TimeoutExpired:
+                end(launcher)
+                pytest.fail(f"not finished after {timeout:.0f} s: {launcher.communicate()[0][-3000:]}")
+        assert launcher.returncode == expected, said[-5000:]
+        return said
+
+    return run
+
+
+def started_by_torchrun(arguments: Sequence[str | Path], cwd: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        *map(str, arguments),
+    ]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def end(launcher: subprocess.Popen[str]) -> None:
+    """Kill a launcher and its processes, which are in sessions of their own."""
+    for process in [*psutil.Process(launcher.pid).children(recursive=True), psutil.Process(launcher.pid)]:
+        process.kill()

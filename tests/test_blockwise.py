@@ -346,6 +346,8 @@ def test_shards_wait_for_each_other_and_give_the_same(pred: Path, whole: np.ndar
         rounds += 1
         assert rounds < 12
     np.testing.assert_array_equal(read(out), whole)
+    late = [label_volume(pred, out, decoder, schedule=Schedule(shard=n, shards=3), **options) for n in range(3)]
+    assert {found.instances for found in late} == {np.count_nonzero(np.unique(whole))}  # those that come last see it
 
 
 def test_an_unfinished_shard_ends_with_its_own_status(pred: Path, tmp_path: Path) -> None:

@@ -527,12 +527,13 @@ def test_the_command_of_monai_names_the_file_and_the_command_line(
     path = overlay("batch_sise: 3\n")
     command = [sys.executable, "-m", "monai.bundle", "run", "training"]
     command += ["--config_file", str([str(config("train")), str(path)]), "--bundle_root", str(BUNDLE)]
-    for key, value in {**files, "output_dir": tmp_path / "out", "learning_rte": 0.1}.items():
+    for key, value in {**files, "output_dir": tmp_path / "out", "learning_rte": 0.1, "pair_transforms": None}.items():
         command += [f"--{key}", str(value)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"{path}:1: batch_sise: found an unknown key" in done.stderr
     assert "command line: learning_rte: found an unknown key" in done.stderr
+    assert "command line: pair_transforms: found None, which MONAI leaves out" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -32,6 +32,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
         {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"}
         | {"instances", "decoding_block", "decoding_halo", "blockwise_decoder"},
     ),
+    "exported": (["inference"], set()),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),
@@ -46,7 +47,12 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "target_affinity": (["train", "inference"], set()),
     "target_distance_2d": (["train", "inference"], set()),
     "target_distance_quantised": (["train", "inference"], set()),
-    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_"}),
+    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_", "timeout_minutes"}),
+    "multi_gpu_inference": (
+        ["inference"],
+        {"finalize", "timeout_minutes", "weights_loader"},
+    ),
+    "mlflow": (["train"], {"tracking_uri", "experiment_name", "run_name", "mlflow_silent"}),
 }
 BASES = ("train", "inference")
 
@@ -277,3 +283,19 @@ def test_the_published_setting_is_one_overlay() -> None:
     assert (published["learning_rate"], train["learning_rate_warm_up"]) == (2e-3, 1000)
     assert (published["window"], load("inference")["overlap"]) == ([33, 257, 257], 0.5)
     assert published["warm_up_iterations"] == 0
+
+
+@pytest.mark.parametrize(("given", "length"), [({}, 20000), ({"train#trainer#max_epochs": 3}, 3000)])
+def test_the_learning_rate_ends_with_the_epochs_that_monai_label_sets(given: dict[str, int], length: int) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.yaml"))
+    parser.update(given)
+    assert parser.get_parsed_content("iterations") == length
+
+
+def test_monai_label_finds_what_it_looks_for() -> None:
+    """It runs `run`, and adds no loader of one generator's weights where there is one."""
+    train = load("train")
+    assert train["run"] == "@training"
+    assert [handler for handler in train["train"]["handlers"] if handler["_target_"] == "CheckpointLoader"]
+    assert all("SaveImaged" not in str(one) for one in load("inference")["post_transforms"]["transforms"])

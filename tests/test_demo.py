@@ -22,12 +22,14 @@ def test_demo_writes_what_it_promises(tmp_path: Path, capfd: pytest.CaptureFixtu
         assert name in metrics
     assert metrics["present"] > 0
     assert metrics["peak_memory_mb"] > 100
-    for name in ("report.png", "report_losses.png", "imageY_instances.tif"):
+    for name in ("report.png", "report_losses.png", "report.html", "imageY_instances.tif"):
         assert (tmp_path / name).stat().st_size > 0
     with h5py.File(tmp_path / "imageY_maps.h5") as file:
         assert file["main"].shape == (4, 16, 64, 64)
     assert torch.load(tmp_path / "model.pt", weights_only=True).keys()
-    assert "found / present" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "found / present" in said
+    assert said.endswith(f"{tmp_path / 'report.html'}\n")
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +18,18 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from scripts.command import BUNDLE
 from scripts.handlers import (
     CyclePanels,
     InstanceScores,
     LossTable,
     PolarityWatch,
+    RunRecord,
     TermProgressBar,
     correlation,
     write_table,
@@ -176,6 +185,111 @@ def test_panels_of_the_warm_up_show_what_there_is_and_rank_1_writes_none(tmp_pat
         engine.go()
     assert EventAccumulator(str(tmp_path / "0")).Reload().Tags()["images"] == ["cycle_x"]
     assert not (tmp_path / "1").exists()
+
+
+def numbers_of(folder: Path, cycle: str = "x") -> list[int]:
+    return sorted(int(path.stem.rpartition("_")[2]) for path in (folder / "panels").glob(f"cycle_{cycle}_*.jpg"))
+
+
+def write_panels(folder: Path, count: int, **options: int) -> None:
+    engine = engine_of([0.0] * count, panels=panels(), start=options.pop("start", 0))
+    representation = Representation([Foreground(), Contour(), SignedDistance()])
+    CyclePanels(str(folder), representation, **{"interval": 1, **options}).attach(engine)
+    engine.go()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels of eight pixels."""
+    monkeypatch.setattr("scripts.handlers.panel.cycle_panel", lambda rows: np.zeros((3, 8, 8), np.float32))
+
+
+def test_panels_are_written_as_files_too(tmp_path: Path) -> None:
+    write_panels(tmp_path, 2)
+    assert numbers_of(tmp_path) == numbers_of(tmp_path, "y") == [1, 2]
+    with Image.open(tmp_path / "panels" / "cycle_x_0000001.jpg") as picture:
+        assert picture.size[0] > 6 * 160
+    assert not list((tmp_path / "panels").glob("*.tmp"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_files_of_panels_are_spread_evenly_and_never_too_many(tmp_path: Path) -> None:
+    write_panels(tmp_path / "few", 13, keep=4)
+    assert numbers_of(tmp_path / "few") == [4, 8, 12, 13]
+    write_panels(tmp_path / "many", 16, keep=4)
+    assert numbers_of(tmp_path / "many") == [4, 8, 12, 16]
+    write_panels(tmp_path / "many", 24, start=16, interval=3, keep=4)  # resumed with another interval
+    assert numbers_of(tmp_path / "many") == [12, 18, 21, 24]
+
+
+@pytest.mark.usefixtures("quick")
+def test_panels_of_iterations_that_are_run_again_go(tmp_path: Path) -> None:
+    write_panels(tmp_path, 6)
+    write_panels(tmp_path, 4, start=3)
+    assert numbers_of(tmp_path) == [1, 2, 3, 4]
+    write_panels(tmp_path, 2)
+    assert numbers_of(tmp_path) == [1, 2]
+
+
+# ---- the record of a run ---------------------------------------------------------------------------------------------
+def record(folder: Path, start: int = 0, rank: int = 0, **options: Any) -> list[dict[str, Any]]:
+    engine = engine_of([0.0] * 4, rank, start=start)
+    engine.warm_up_iterations = 2
+    RunRecord(str(folder), **options).attach(engine)
+    engine.go()
+    return json.loads((folder / "run.json").read_text())["runs"] if (folder / "run.json").exists() else []
+
+
+def test_a_run_is_recorded_and_a_resumed_one_beside_it(tmp_path: Path) -> None:
+    [first] = record(tmp_path, seed=5, volumes={"label_x": ["a.tif", "b.tif"]})
+    assert (first["seed"], first["volumes"]) == (5, {"label_x": ["a.tif", "b.tif"]})
+    assert (first["iterations"], first["last_iteration"], first["warm_up_iterations"]) == (4, 4, 2)
+    assert first["started"] <= first["ended"]
+    assert first["versions"]["torch"] == version("torch") and "bundle" in first["versions"]
+    assert first["machine"]["cores"] >= 1 and first["machine"]["device"] == "cpu"
+    assert [run["seed"] for run in record(tmp_path, start=2, seed=6)] == [5, 6]
+    assert [run["seed"] for run in record(tmp_path, seed=7)] == [7]
+    (tmp_path / "run.json").write_text("{")
+    assert [run["seed"] for run in record(tmp_path, start=2, seed=8)] == [8]
+    assert record(tmp_path / "other", rank=1) == []
+
+
+def test_the_command_is_recorded_as_it_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert record(tmp_path)[0]["command"] is None  # pytest is no command of the bundle
+    typed = ["/bin/python3", "-m", "monai.bundle", "run", "training", "--config_file", "['a.yaml']", "--seed", "$1 + 1"]
+    monkeypatch.setattr(sys, "orig_argv", typed)
+    monkeypatch.setenv("SOME_TOKEN", "do-not-tell")
+    command = record(tmp_path)[0]["command"]
+    assert command == """python -m monai.bundle run training --config_file "['a.yaml']" --seed '$1 + 1'"""
+    assert shlex.split(command)[1:] == typed[1:]
+    assert "do-not-tell" not in (tmp_path / "run.json").read_text()
+    assert sys.executable not in (tmp_path / "run.json").read_text()
+
+
+def test_the_state_of_the_code_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    shutil.copy(BUNDLE / "configs" / "metadata.json", tmp_path / "configs")
+    monkeypatch.setattr("scripts.handlers.run_record.BUNDLE", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert record(tmp_path / "out")[0]["code"] is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "configs"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    code = record(tmp_path / "out")[0]["code"]
+    assert len(code["commit"]) == 40 and code["changed"] == []
+    (tmp_path / "configs" / "metadata.json").write_text((tmp_path / "configs" / "metadata.json").read_text() + "\n")
+    assert record(tmp_path / "out")[0]["code"]["changed"] == ["configs/metadata.json"]
+
+
+def test_the_configuration_is_the_merged_one(tmp_path: Path) -> None:
+    parser = ConfigParser({"seed": 0, "size": "$2 * @seed", "record": {"_target_": "scripts.handlers.RunRecord"}})
+    parser.update({"seed": 3, "record::output_dir": str(tmp_path), "record::seed": "@seed"})
+    engine = engine_of([0.0])
+    parser.get_parsed_content("record").attach(engine)
+    engine.go()
+    written = ConfigParser()
+    written.read_config(str(tmp_path / "configuration.yaml"))
+    assert (written.get_parsed_content("size"), written["record"]["seed"]) == (6, "@seed")
 
 
 # ---- polarity --------------------------------------------------------------------------------------------------------

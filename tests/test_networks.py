@@ -52,9 +52,9 @@ def image(*shape: int) -> Tensor:
 # ---- generator -------------------------------------------------------------------------------------------------------
 def test_the_published_generator_has_its_parameters_and_keeps_the_size() -> None:
     with torch.device("meta"):
-        network = SegmentationGenerator()
+        network = SegmentationGenerator(squeeze_excitation_bias=False)
         output = network(torch.empty(2, 1, 17, 129, 129))
-    assert parameters(network) == 3_650_012
+    assert parameters(network) == 3_649_012
     assert output.shape == (2, 4, 17, 129, 129)
 
 
@@ -107,7 +107,12 @@ def test_a_norm_is_named_as_in_a_configuration(norm: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"project_lowest": False, "non_local": False}, {"channels_last": False, "padding_mode": "zeros"}]
+    "options",
+    [
+        {"squeeze_excitation_bias": False},
+        {"project_lowest": False, "non_local": False},
+        {"channels_last": False, "padding_mode": "zeros"},
+    ],
 )
 def test_a_scripted_generator_gives_equal_outputs_after_saving(options: dict[str, Any]) -> None:
     network, file = generator(**options).double(), io.BytesIO()
@@ -175,7 +180,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         {"norm": ["instance", {"affine": False}]},
         {"norm": "batch"},
         {"norm": "channel", "squeeze_excitation": False, "non_local": False},
-        {"channels_last": False},
+        {"channels_last": False, "squeeze_excitation_bias": False},
         {"checkpoint_activations": True},
     ],
     ids=str,
@@ -299,6 +304,26 @@ def test_maps_are_the_channels_after_the_image() -> None:
     network, x = generator(), image(1, 1, 5, 9, 11)
     with torch.no_grad():
         torch.testing.assert_close(network.maps(x), network(x)[:, 1:])
+
+
+def test_a_copy_without_the_image_gives_the_maps_and_leaves_the_network_as_it_is() -> None:
+    network, x = generator(), image(1, 1, 5, 9, 11)
+    with torch.no_grad():
+        before = network(x)
+        torch.testing.assert_close(network.without_image()(x), before[:, 1:])
+        assert torch.equal(network(x), before)
+
+
+def test_squeeze_excitation_without_biases_is_that_with_biases_of_zero() -> None:
+    network, plain, x = generator(), generator(squeeze_excitation_bias=False), image(1, 1, 5, 9, 11)
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if name in plain.state_dict()})
+    dropped = network.state_dict().keys() - plain.state_dict().keys()
+    assert {name.partition(".fc.")[2] for name in dropped} == {"0.bias", "2.bias"}
+    with torch.no_grad():
+        assert (network(x) - plain(x)).abs().max() > 1e-3
+        for name in dropped:
+            network.get_parameter(name).zero_()
+        torch.testing.assert_close(network(x), plain(x))
 
 
 def test_channel_norm_sees_one_voxel_at_a_time() -> None:

@@ -123,6 +123,18 @@ def test_training_refuses_a_missing_file_and_lists_what_is_there(
     assert not out.exists()
 
 
+def test_training_without_a_volume_of_y_says_why_it_needs_one(train: Run, said: Said, volumes: Path, out: Path) -> None:
+    message = said(train, image_y=volumes / "none.tif")
+    assert "training needs an unlabelled volume of the target Y beside the labelled volumes of the source X" in message
+    assert not out.exists()
+
+
+def test_training_refuses_a_list_without_labelled_volumes(train: Run, said: Said, out: Path) -> None:
+    """What MONAI Label hands over before a label was submitted."""
+    assert "image_x: no labelled volume" in said(train, **{"train#dataset#data": []})
+    assert not out.exists()
+
+
 def test_training_refuses_another_number_of_labels(train: Run, said: Said, volumes: Path) -> None:
     assert "2 images and 1 labels" in said(train, image_x=volumes / "imageX_*.tif")
 

@@ -17,7 +17,7 @@ from scripts.report import augmentation as augmentation_picture
 from scripts.report import colour_instances, cycle_panel, draw_losses, draw_report, read_losses, rows_of_scores
 from scripts.report.colour import PALETTE, inherit_colours, paint
 from scripts.report.command import report
-from scripts.report.curve import _groups, _running_mean
+from scripts.report.curve import _groups, running_mean
 from scripts.report.page import Layout
 from scripts.report.score import score_cells
 from scripts.report.slices import cut_maps, cut_volume, densest_cuts
@@ -225,14 +225,14 @@ def test_missing_and_empty_losses_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("length", [1, 2, 39, 200])
-def test_running_mean_keeps_constants_and_length(length):
-    np.testing.assert_allclose(_running_mean(np.full(length, 3.0)), np.full(length, 3.0))
+def testrunning_mean_keeps_constants_and_length(length):
+    np.testing.assert_allclose(running_mean(np.full(length, 3.0)), np.full(length, 3.0))
 
 
-def test_running_mean_is_a_centred_mean():
+def testrunning_mean_is_a_centred_mean():
     values = np.random.default_rng(0).random(120)  # box of 3
-    np.testing.assert_allclose(_running_mean(values)[50], values[49:52].mean())
-    np.testing.assert_allclose(_running_mean(values)[0], values[:2].mean())
+    np.testing.assert_allclose(running_mean(values)[50], values[49:52].mean())
+    np.testing.assert_allclose(running_mean(values)[0], values[:2].mean())
 
 
 # Panels

@@ -57,7 +57,9 @@ def real_networks() -> Networks:
         "strides": ((1, 2, 2), (2, 2, 2), (1, 1, 1)),
     }
     networks: Networks = {"generator_xy": generator, "generator_yx": copy.deepcopy(generator)}
-    return networks | {name: PatchDiscriminator3D(3 if name[-1] == "s" else 1, **shape) for name in DISCRIMINATORS}
+    return networks | {
+        name: PatchDiscriminator3D(3 if name[-1] == "s" else 1, **shape) for name in sorted(DISCRIMINATORS)
+    }
 
 
 def batch(seed: int = 0, size: int = 1) -> dict[str, Tensor]:

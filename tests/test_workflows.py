@@ -94,8 +94,29 @@ def test_training_writes_checkpoints_weights_and_losses(trained: tuple[Path, str
     assert {*terms.split(), "adversarial_s_rec", "discriminator_s", "identity_x", "loss"} <= {*row}
     assert row["iteration"] == "4"
     assert any(path.name.startswith("events.out.tfevents") for path in out.iterdir())
+    assert sorted(path.name for path in (out / "panels").iterdir()) == [
+        "cycle_x_0000002.jpg",
+        "cycle_x_0000004.jpg",
+        "cycle_y_0000004.jpg",
+    ]
     assert left == []  # nothing in the working directory
     assert "training: 100%" in said
+
+
+def test_the_configuration_that_a_training_leaves_repeats_it(
+    trained: tuple[Path, str, list[str]], copied: Path, tmp_path: Path
+) -> None:
+    out, _, _ = trained
+    [run] = json.loads((out / "run.json").read_text())["runs"]
+    assert run["command"].startswith("python -m monai.bundle run training --config_file \"['")
+    assert (run["seed"], run["last_iteration"], run["warm_up_iterations"]) == (0, 4, 2)
+    assert run["volumes"]["label_x"].endswith("labelX_*.tif") and len(run["volumes"]["label_y"]) == 2
+    files = {"output_dir": tmp_path / "again", "model_path": tmp_path / "again.pt"}
+    bundle_command([], "training", [out / "configuration.yaml"], tmp_path, **files)
+    assert (tmp_path / "again" / "losses.csv").read_bytes() == (out / "losses.csv").read_bytes()
+    folders = (out, tmp_path / "again")
+    first, again = (torch.load(folder / "source_only.pt", weights_only=True) for folder in folders)
+    assert all(torch.equal(first[name], value) for name, value in again.items() if isinstance(value, torch.Tensor))
 
 
 def test_validation_on_y_is_logged_and_marked(trained: tuple[Path, str, list[str]]) -> None:
@@ -340,6 +361,8 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     with open(tmp_path / "out" / "losses.csv", newline="") as file:
         assert [row["iteration"] for row in csv.DictReader(file)] == ["6"]
     assert torch.load(tmp_path / "out" / "checkpoint_0000006.pt", weights_only=True)["iteration"] == 6
+    runs = json.loads((tmp_path / "out" / "run.json").read_text())["runs"]
+    assert [(run["first_iteration"], run["last_iteration"]) for run in runs] == [(0, 4), (2, 6)]
 
 
 def test_what_is_left_to_train_on_is_padded_below_the_patch_and_that_is_said(
@@ -366,26 +389,65 @@ def test_each_domain_is_trained_at_its_own_scale_and_with_its_own_exponent(train
     assert part("validate_y#evaluator").state.metrics.keys() >= {"y_with_labels_ap50"}
 
 
+def test_mlflow_is_told_of_every_term_the_settings_and_the_scores(train: Run, volumes: Path, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    pytest.importorskip("alembic", reason="the extra mlflow is not installed")
+    out = tmp_path / "new" / "folder"
+    logged = {"iteration_log": "$lambda engine, iteration: True"}
+    changed = {f"train::handlers::0::{name}": value for name, value in logged.items()}
+    workflow = train("mlflow", output_dir=out, label_y=volumes / "labelY.tif", seed=3, **changed)
+    client = mlflow.MlflowClient(tracking_uri=workflow.parser.get_parsed_content("tracking_uri"))
+    [run] = client.search_runs([client.get_experiment_by_name("cysgan").experiment_id])
+    assert run.info.status == "FINISHED"
+    terms = {"loss", "segmentation_x", "identity_x", *workflow.parser["loss_weights"]} - {"identity", "correlation"}
+    terms |= {"discriminator_x", "discriminator_y", "discriminator_s", "lr_group_0"}
+    scores = {"x_ap50", "x_dice", "y_with_labels_ap50"}
+    assert terms | scores <= {*run.data.metrics}
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "cycle_x")] == [3, 4]
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "x_ap50")] == [1, 2]
+    with open(out / "losses.csv", newline="") as file:
+        [row] = csv.DictReader(file)  # the mean over all iterations
+    history = [point.value for point in client.get_metric_history(run.info.run_id, "cycle_x")]
+    assert np.mean(history) == pytest.approx(float(row["cycle_x"]))
+    expected = {"seed": "3", "max_iterations": "4", "processes": "1", "image_x": str(volumes / "imageX_0.tif")}
+    assert expected.items() <= run.data.params.items()
+    assert (out / "mlruns.db").is_file()
+
+
+def test_without_mlflow_the_extra_is_named_before_training(
+    train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(RuntimeError) as raised:
+        train("mlflow", output_dir=tmp_path / "out")
+    message = str(expected_error(raised.value))
+    assert "not installed: mlflow" in message and "Install the extra `mlflow`: pip install mlflow-skinny" in message
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".csv", ".db")]
+
+
 @pytest.mark.slow
-def test_two_processes_train_the_same_networks(volumes: Path, tiny: Path, train: Run, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_networks_on_patches_of_their_own(
+    volumes: Path,
+    tiny: Path,
+    train: Run,
+    torchrun: Callable[..., str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In bfloat16."""
     dump = "$torch.save({k: v.state_dict() for k, v in @networks.items()}, @output_dir + '/%d.pt' % {rank})"
-    overlay = {"+training": [dump.replace("{rank}", "torch.distributed.get_rank()")], "num_workers": 0}
+    patch = "$torch.save(@train#patches[0], @output_dir + '/patch_%d.pt' % {rank})"
+    dumps = [text.replace("{rank}", "torch.distributed.get_rank()") for text in (dump, patch)]
+    overlay = {"+training": dumps, "num_workers": 0}
     (tmp_path / "dump.yaml").write_text(yaml.safe_dump(overlay))
-    configs = [BUNDLE / "configs" / "train.yaml", BUNDLE / "configs" / "multi_gpu_train.yaml", tiny]
     out = tmp_path / "out"
-    said = bundle_command(
-        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"],
-        "training",
-        [*configs, tmp_path / "dump.yaml"],
-        tmp_path,
-        bundle_root=BUNDLE,
-        output_dir=out,
-        model_path=out / "model.pt",
-        image_x=volumes / "imageX_*.tif",
-        label_x=volumes / "labelX_*.tif",
-        image_y=volumes / "imageY.tif",
-        device="$torch.device('cpu')",
-    )
+    files: dict[str, Any] = {"image_x": volumes / "imageX_*.tif", "label_x": volumes / "labelX_*.tif"}
+    files |= {"image_y": volumes / "imageY.tif", "output_dir": out, "model_path": out / "model.pt"}
+    options = {"bundle_root": BUNDLE, "device": "$torch.device('cpu')", "amp": "true", **files}
+    flags = [item for name, value in options.items() for item in (f"--{name}", str(value))]
+    names = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "multi_gpu_train")]
+    configs = str([str(path) for path in (*names, tiny, tmp_path / "dump.yaml")])
+    said = torchrun("-m", "monai.bundle", "run", "training", "--config_file", configs, *flags, cwd=tmp_path)
     assert said.count("x_ap50") == 2  # one log, of two validations
     content = torch.load(out / "checkpoint_0000004.pt", weights_only=True)
     first, second = (torch.load(out / f"{rank}.pt", weights_only=True) for rank in (0, 1))
@@ -396,10 +458,15 @@ def test_two_processes_train_the_same_networks(volumes: Path, tiny: Path, train:
             assert torch.equal(value, network[f"module.{key}"])
             assert torch.equal(value, second[name][f"module.{key}"])
     assert not any(key.startswith("module.") for key in torch.load(out / "model.pt", weights_only=True))
-    assert len(list(out.glob("checkpoint_*.pt"))) == 2
-    # one process goes on where two have been
+    names = sorted(path.name for path in out.glob("*.pt") if not path.stem[-1:].isdigit() or "checkpoint" in path.stem)
+    assert names == ["checkpoint_0000002.pt", "checkpoint_0000004.pt", "model.pt", "source_only.pt"]
+    patches = [torch.load(out / f"patch_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert not torch.equal(patches[0]["image_x"], patches[1]["image_x"])
+    assert not torch.equal(patches[0]["image_y"], patches[1]["image_y"])
+    # one process goes on where two have been, and says so
     workflow = train(output_dir=out, resume=True, max_iterations=6)
     assert workflow.parser.get_parsed_content("train::trainer").state.iteration == 6
+    assert any("number of processes then 2, now 1" in message for message in caplog.messages)
 
 
 # ---- the weights in the repository -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""MONAI's bundle commands, started as a user would type them."""
+"""MONAI's bundle commands, started as a user would type them; and configurations for our own commands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
 
 from scripts.errors import InputError
 
-__all__ = ["BUNDLE", "as_read", "run_bundle"]
+__all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
 
 BUNDLE = Path(__file__).resolve().parents[1]
 """The folder of this bundle."""
@@ -43,6 +44,52 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
 def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return what MONAI's command line makes of overrides that `run_bundle` hands it: the text "[8, 16]" is a list."""
     return {key: DefaultParseValue(str(value)) for key, value in overrides.items()}
+
+
+def listed(value: Any) -> list[str]:
+    """Return the items of a list, or of a text with commas, in brackets or not."""
+    items = (
+        value.strip("[]() ").split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    )
+    return [str(item).strip(" '\"") for item in items if str(item).strip()]
+
+
+def overlay_files(config: str | Sequence[str], base: str) -> list[Path]:
+    """Return the files of overlays, the base left out where it was named.
+
+    Args:
+        config: their names, as `listed` takes them.
+        base: "train" or "inference".
+
+    Raises:
+        InputError: there is no such file.
+    """
+    paths = [Path(name) for name in listed(config)]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"config: no file {', '.join(missing)}; expected overlays on {base}.yaml, with commas between."
+        )
+    return [path.resolve() for path in paths if path.resolve() != _base_file(base)]
+
+
+def configuration(base: str, overlays: Sequence[Path], overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+    """Return a base of this bundle with overlays and overrides upon it, to take ids from.
+
+    Args:
+        base: "train" or "inference".
+        overlays: files.
+        overrides: keys and values; a key's parts may be joined by # or ::.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in (_base_file(base), *overlays)])
+    values = {name.replace("#", "::"): value for name, value in (overrides or {}).items()}
+    parser.update(pairs={"bundle_root": str(BUNDLE), **values})
+    return parser
+
+
+def _base_file(base: str) -> Path:
+    return BUNDLE / "configs" / f"{base}.yaml"
 
 
 def _is_name(config: str | Path) -> bool:

@@ -3,7 +3,8 @@
     python -m scripts.demo --output_dir outputs/demo
 
 Writes under the output folder: data/ (the pair), train/ (checkpoints, losses.csv, TensorBoard), model.pt,
-imageY_maps.h5, imageY_instances.tif, metrics.json, report.png and report_losses.png. Y's labels only score.
+imageY_maps.h5, imageY_instances.tif, metrics.json, report.png, report_losses.png and report.html, a page for a browser.
+Y's labels only score.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from scripts.handlers import write_text
 from scripts.metrics import score_instances
 from scripts.report import rows_of_scores
 from scripts.report.command import report
+from scripts.report.html import write_html
 from scripts.volume_io import check_writable, read_volume
 
 __all__ = ["demo"]
@@ -58,7 +60,7 @@ class PeakMemory(threading.Thread):
 def demo(
     output_dir: str = "outputs/demo", seed: int = 1, shape: Sequence[int] = (64, 192, 192), **overrides: Any
 ) -> None:
-    """Write an example pair, train, segment Y, score and draw; print a table and the path of the picture.
+    """Write an example pair, train, segment Y, score and draw; print a table and the paths of the picture and the page.
 
     Args:
         output_dir: where everything goes.
@@ -87,7 +89,7 @@ def demo(
     segment_file(str(image), str(out / "classical" / "imageY_instances.tif"))
     scores = score_instances(read_volume(label)[0], read_volume(out / "classical" / "imageY_instances.tif")[0])
     metrics |= _prefixed("classical_", {name: scores[name] for name in SCORES})
-    _say("5/5 pictures")
+    _say("5/5 picture and page")
     metrics |= {"minutes": (time.monotonic() - started) / 60, "peak_memory_mb": memory.megabytes}
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     report(
@@ -100,7 +102,16 @@ def demo(
         losses=str(out / "train" / "losses.csv"),
         title="example pair: Y, segmented without a label of Y",
     )
-    _print_table(metrics, out / "report.png")
+    write_html(
+        str(out / "train"),
+        out=str(out / "report.html"),
+        image=str(image),
+        instances=str(out / "imageY_instances.tif"),
+        label_y=str(label),
+        metrics=str(out / "metrics.json"),
+        title="CySGAN: example pair",
+    )
+    _print_table(metrics, out)
 
 
 def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, Any]:
@@ -129,13 +140,14 @@ def _say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def _print_table(metrics: Mapping[str, Any], picture: Path) -> None:
+def _print_table(metrics: Mapping[str, Any], out: Path) -> None:
     print(f"\n{'':<16}{'AP-50':>8}{'AP-75':>8}{'F1-50':>8}   found / present")
     for name, row in rows_of_scores(metrics).items():
         counts = f"{row['found']:.0f} / {row['present']:.0f}"
         print(f"{name:<16}{row['ap50']:>8.3f}{row['ap75']:>8.3f}{row['f1_50']:>8.3f}   {counts}")
     print(f"\n{metrics['minutes']:.1f} minutes, at most {metrics['peak_memory_mb']:.0f} MB of memory")
-    print(f"picture: {picture}")
+    print(f"picture: {out / 'report.png'}")
+    print(f"report, for a browser: {out / 'report.html'}")
 
 
 if __name__ == "__main__":

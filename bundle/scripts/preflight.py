@@ -13,12 +13,13 @@ from typing import Any
 from monai.data.utils import create_file_basename
 from torch import nn
 
+from scripts.check.volume import TARGET_NEEDED
 from scripts.checkpoint import list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.validation import check_image, check_label, check_same_shape
-from scripts.volume_io import check_writable, read_volume
+from scripts.volume_io import check_writable, list_volumes, read_volume
 
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 
@@ -76,14 +77,16 @@ def check_training(
         InputError: a file is missing, labels and images differ in number, an output cannot be written, there is
             nothing to resume from, or the decoder takes other maps.
     """
-    if label_x is None:
+    if label_x is None or (not isinstance(label_x, str) and None in label_x):
         raise InputError(
             "label_x: none given, and training needs the labels of X. Name their file; oracle.yaml, which trains on Y, "
             "wants that of label_y."
         )
     check_decoder(representation, decoder)
+    if not image_x:
+        raise InputError("image_x: no labelled volume. Name one; in MONAI Label, submit the label of one first.")
     volume_items(image_x, label_x)
-    volume_items(image_y, label_y)
+    _check_target(image_y, label_y)
     check_folder(output_dir)
     check_folder(Path(model_path).parent)
     if Path(model_path).is_dir():
@@ -163,6 +166,15 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         raise InputError(f"{folder} cannot be written to: {there} is a file, not a folder. Choose another folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{folder} cannot be written to: no permission for {there}. Choose another folder.")
+
+
+def _check_target(image_y: Volumes, label_y: Volumes | None) -> None:
+    """Say what the method needs where Y cannot be found: who trains from MONAI Label has named no volume of Y yet."""
+    try:
+        list_volumes(image_y)
+    except InputError as error:
+        raise InputError(f"{error} {TARGET_NEEDED}") from None
+    volume_items(image_y, label_y)
 
 
 def _refuse_same_names(images: Sequence[str], output_dir: str) -> None:

@@ -63,7 +63,7 @@ def main(
         shards: number of such runs.
         table: another name for the table, .csv or .parquet.
         plan: print what the run will take, and do nothing.
-        keep: keep the folder of the run, OUT.work.
+        keep: keep the folder of the run, OUT.work; with several shards it is kept in any case.
         options: thresholds of scripts.watershed, min_seed_size, min_instance_size, small_mode (background, none).
 
     Raises:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cc3d
 import numpy as np
 
 from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.label import faces_of
 from scripts.blockwise.option import Triple
 from scripts.blockwise.source import Maps
+from scripts.component import connected_components
 from scripts.errors import InputError
 from scripts.watershed.pipeline import Recipe, flood_any
 
@@ -94,7 +94,7 @@ def make_plan(maps: Maps, grid: Grid, recipe: Recipe, halo: Triple, workers: int
     window = grid.window(middle, halo)
     begun = time.perf_counter()
     heights, found = recipe.threshold(maps.read(window), maps.unit)
-    seeds = cc3d.connected_components(found, connectivity=recipe.connectivity, out_dtype=np.uint32)
+    seeds = connected_components(found, recipe.connectivity)
     flood_any(heights, seeds.view(np.int32), faces_of(window, grid.shape), int(seeds.max(initial=0)) + 1)
     seconds = (time.perf_counter() - begun) * len(grid) / workers
     voxels = math.prod(grid.shape)

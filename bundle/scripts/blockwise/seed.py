@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid, shape_of
 from scripts.blockwise.source import Maps
+from scripts.component import connected_components
 from scripts.volume_io import ZarrVolume
 from scripts.watershed.pipeline import Recipe
 
@@ -49,7 +49,7 @@ class SeedWork:
         core = self.grid.core(block)
         maps = self.maps.read(self.grid.window(block, (0, 0, 0), after=(1, 1, 1)))
         found = self.recipe.threshold(maps, self.maps.unit)[1]
-        numbers = cc3d.connected_components(found, connectivity=self.recipe.connectivity, out_dtype=np.uint32)
+        numbers = connected_components(found, self.recipe.connectivity)
         inside = tuple(slice(0, size) for size in shape_of(core))
         self.seeds[core] = numbers[inside]
         planes: dict[str, np.ndarray] = {}

@@ -77,7 +77,7 @@ def label_volume(
         max_halo: up to which it is doubled where labels are uncertain, by default eight times as much.
         schedule: the workers.
         table: .csv or .parquet, by default beside `out`; must not exist.
-        keep: keep the work folder.
+        keep: keep the work folder. With several shards it is kept in any case.
 
     Raises:
         InputError: something does not fit; named before any work.
@@ -100,8 +100,10 @@ def label_volume(
         folder.open(settings)
         job = _Job(maps, Run(grid, folder, schedule), options, target, rows)
         summary = job.run(halos)
-    if schedule.shard == 0 and not keep:
+    if schedule.shards == 1 and not keep:
         folder.remove()
+    elif schedule.shards > 1:  # by it those that come last see that all is done
+        logger.info("%s is left for the other shards; remove it when all have ended.", folder.path)
     return summary
 
 

@@ -126,7 +126,8 @@ def check_merged(
 
 
 def _run_id(merged: Merged, run_id: str | None) -> Iterator[Problem]:
-    if run_id is not None and not isinstance(merged.config.get(run_id), (list, str)):  # steps, or a reference to some
+    steps = merged.config.get(run_id or "")
+    if run_id is not None and not (isinstance(steps, list) or str(steps).startswith("@")):
         known = [name for name in RUN_IDS[:4] if name in merged.config]
         yield Problem(
             "", "", f"run id: found {run_id}, expected one of {', '.join(known)}. {closest(run_id, known)}".rstrip()

@@ -36,8 +36,11 @@ def check_run() -> None:
     config, run_id = workflow.parser.config, workflow.run_id
     if run_id not in config or (base := base_of(config)) is None:
         return
+    if isinstance(config[run_id], str) and (call is None or "monailabel" in sys.modules):
+        return  # "run" as another name of "training", which is what MONAI asks for where nothing is to be run
     if call is not None and call["config_file"] is not None:
-        overrides = {name: value for name, value in call["_args"].items() if name not in _own_arguments(workflow)}
+        given = {**call["_args"], **call["kwargs"]}  # those of a file of arguments, and as typed, None among them
+        overrides = {name: value for name, value in given.items() if name not in _own_arguments(workflow)}
         found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"))
     else:
         content = {name: value for name, value in config.items() if name != "_meta_"}

@@ -2,7 +2,14 @@
 
 from scripts.checkpoint.random_state import RandomState
 from scripts.checkpoint.training import TrainingCheckpoint, list_checkpoints
-from scripts.checkpoint.weights import WeightsLoader, WeightsSaver, load_weights, save_atomically, started_from
+from scripts.checkpoint.weights import (
+    WeightsLoader,
+    WeightsSaver,
+    load_weights,
+    noted_state,
+    save_atomically,
+    started_from,
+)
 
 __all__ = [
     "RandomState",
@@ -11,6 +18,7 @@ __all__ = [
     "WeightsSaver",
     "list_checkpoints",
     "load_weights",
+    "noted_state",
     "save_atomically",
     "started_from",
 ]

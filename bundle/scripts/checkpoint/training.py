@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 
@@ -16,6 +17,7 @@ from scripts.checkpoint.random_state import RandomState, reseed
 from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically
 from scripts.errors import InputError
 from scripts.flag import flag
+from scripts.processes import gathered
 
 __all__ = ["TrainingCheckpoint", "list_checkpoints"]
 
@@ -34,6 +36,12 @@ class TrainingCheckpoint:
     adds, go to `folder`/checkpoint_<iteration>.pt every `interval` iterations and at the end; the last `keep` files
     stay. A file that cannot be read (a machine that died while writing one of another tool, say) is passed over with a
     warning.
+
+    Of several processes rank 0 writes the file; the pools and streams of the others are in it, as `other_processes`.
+    Another number of processes may go on from it: those that it knows nothing of begin streams of their own, with the
+    pools of rank 0.
+
+    Memory: what is written, on the CPU; with several processes rank 0 holds the pools of all for the time being.
 
     Args:
         folder: where the files go.
@@ -68,9 +76,11 @@ class TrainingCheckpoint:
 
     def __call__(self, engine: Any) -> None:
         """Write a checkpoint now."""
+        by_rank = gathered({name: part.state_dict() for name, part in _own_parts(engine).items()})
         if engine.state.rank != 0:
             return
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
+        content["other_processes"] = by_rank[1:]
         content["iteration"], content["epoch_length"] = engine.state.iteration, engine.state.epoch_length
         content["map_names"] = _map_names(engine)
         save_atomically(content, self.folder / f"checkpoint_{engine.state.iteration:07d}.pt")
@@ -80,11 +90,13 @@ class TrainingCheckpoint:
         parts = {f"network/{k}": getattr(v, "module", v) for k, v in engine.networks.items()}
         parts |= {f"optimizer/{k}": v for k, v in engine.optimizers.items()}
         parts |= {f"schedule/{k}": v for k, v in engine.schedules.items()}
-        parts |= {f"pool/{k}": v for k, v in engine.pools.items()}
-        return {**parts, "loss_scaler": engine.loss_scaler, "random": RandomState(), **self.parts}
+        return {**parts, **_own_parts(engine), "loss_scaler": engine.loss_scaler, **self.parts}
 
     def _load(self, engine: Any) -> None:
         path, content = self._newest()
+        others = content.get("other_processes", [])
+        if 0 < engine.state.rank <= len(others):
+            content |= others[engine.state.rank - 1]
         check_maps(content.get("map_names", ()), _map_names(engine), path)
         if content["epoch_length"] != engine.state.epoch_length:
             raise InputError(
@@ -98,8 +110,9 @@ class TrainingCheckpoint:
                 part.load_state_dict(content[name])
             except Exception as error:
                 raise InputError(f"{path}: {name} does not fit this configuration ({brief(error)}).") from error
-        if engine.state.rank:
+        if engine.state.rank > len(others):
             reseed(engine.state.rank)
+        _tell_of_processes(path, 1 + len(others))
         engine.state.iteration = content["iteration"]
         engine.state.epoch = content["iteration"] // engine.state.epoch_length
         if engine.state.epoch >= engine.state.max_epochs:
@@ -123,6 +136,23 @@ class TrainingCheckpoint:
     def _remove(paths: list[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _own_parts(engine: Any) -> dict[str, Any]:
+    """What each process has for itself."""
+    return {**{f"pool/{k}": v for k, v in engine.pools.items()}, "random": RandomState()}
+
+
+def _tell_of_processes(path: Path, found: int) -> None:
+    if (now := idist.get_world_size()) != found and idist.get_rank() == 0:
+        logger.warning(
+            "%s: number of processes then %d, now %d; so an iteration now has %d times batch_size, and random streams "
+            "are not what they would have been without the break.",
+            path,
+            found,
+            now,
+            now,
+        )
 
 
 def _map_names(engine: Any) -> list[str]:

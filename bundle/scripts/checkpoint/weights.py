@@ -22,6 +22,7 @@ __all__ = [
     "check_fit",
     "check_maps",
     "load_weights",
+    "noted_state",
     "save_atomically",
     "started_from",
 ]
@@ -45,7 +46,7 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
     """Load a state dict into `network`.
 
     Args:
-        network: what to load it into.
+        network: what to load it into; one that reads files of its own, by `load_export`, is given the path.
         path: file of the state dict.
         map_names: the maps that the network is to predict; compared with those that `WeightsSaver` noted, if it did.
 
@@ -53,6 +54,9 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
         InputError: no such file, not a state dict, one of another network, the message names what differs first; or
             one that was trained for other maps.
     """
+    if (load_export := getattr(network, "load_export", None)) is not None:
+        load_export(path, map_names)
+        return
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -60,11 +64,24 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
             f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
         ) from None
     except Exception as error:
-        message = f"{path}: found no readable weights ({brief(error)}). Expected a file that training wrote."
-        raise InputError(message) from error
+        exported = os.fspath(path).endswith((".ts", ".onnx"))
+        advice = (
+            "An exported network needs the overlay exported.yaml."
+            if exported
+            else "Expected a file that training wrote."
+        )
+        raise InputError(f"{path}: found no readable weights ({brief(error)}). {advice}") from error
     check_maps(_noted(state), map_names, path)
     check_fit(network, state, path)
     network.load_state_dict(state)
+
+
+def noted_state(network: nn.Module, map_names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a network's state dict, with the maps that it predicts noted in its metadata, not among its keys."""
+    state: Any = network.state_dict()
+    if map_names:
+        state._metadata[""]["map_names"] = list(map_names)
+    return state
 
 
 def started_from(network: nn.Module, path: str | os.PathLike | None, map_names: Sequence[str] = ()) -> nn.Module:
@@ -134,11 +151,8 @@ class WeightsSaver:
     def __call__(self, engine: Engine) -> None:
         """Write the weights now."""
         if engine.state.rank == 0:
-            state: Any = bare(self.network).state_dict()
-            if self.map_names:
-                state._metadata[""]["map_names"] = self.map_names
             self._keep_previous()
-            save_atomically(state, self.path)
+            save_atomically(noted_state(bare(self.network), self.map_names), self.path)
 
     def _keep_previous(self) -> None:
         path = Path(self.path)

@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from scripts.check import check_config, refuse
-from scripts.command import BUNDLE, as_read
+from scripts.command import BUNDLE, as_read, configuration, listed, overlay_files
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
@@ -59,16 +57,16 @@ def compare(
     """
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
-    out, overlays = Path(output_dir).resolve(), _overlays(config)
+    out, overlays = Path(output_dir).resolve(), overlay_files(config, "train")
     given = {name: value for name, value in as_read(overrides).items() if value is not None}
     refuse(check_config([BUNDLE / "configs" / "train.yaml", *overlays], given, "training").problems)
     values = _values(overlays, overrides)
-    chosen = methods_named(_listed(methods), values["label_y"] is not None)
+    chosen = methods_named(listed(methods), values["label_y"] is not None)
     if "no_input_defects" in chosen and values["defects"] is None:
         raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
-    runs = _runs(out, chosen, [int(seed) for seed in _listed(seeds)], overlays, overrides, values)
+    runs = _runs(out, chosen, [int(seed) for seed in listed(seeds)], overlays, overrides, values)
     for run in runs.values():
         run.check()
     rows: list[dict[str, Any]] = []
@@ -82,29 +80,9 @@ def compare(
     print(f"\n{summarise(rows)}\ntables: {out / 'results.csv'}, results.md\npicture: {out / 'results.png'}")
 
 
-def _overlays(config: str | Sequence[str]) -> list[Path]:
-    """Files of the overlays, the base left out where it was named."""
-    paths = [Path(name) for name in _listed(config)]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise InputError(f"config: no file {', '.join(missing)}; expected overlays on train.yaml, commas between them.")
-    base = BUNDLE / "configs" / "train.yaml"
-    return [path.resolve() for path in paths if path.resolve() != base.resolve()]
-
-
-def _listed(value: Any) -> list[str]:
-    """Items of a list, or of a text with commas, in brackets or not."""
-    items = (
-        value.strip("[]() ").split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
-    )
-    return [str(item).strip(" '\"") for item in items if str(item).strip()]
-
-
 def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What the training's configuration says of the volumes."""
-    parser = ConfigParser()
-    parser.read_config([str(path) for path in (BUNDLE / "configs" / "train.yaml", *overlays)])
-    parser.update(pairs={"bundle_root": str(BUNDLE), **{name.replace("#", "::"): v for name, v in overrides.items()}})
+    parser = configuration("train", overlays, overrides)
     names = (
         "image_x",
         "label_x",

@@ -1,13 +1,15 @@
-"""Pictures of both cycles, for TensorBoard."""
+"""Pictures of both cycles, for TensorBoard and as files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -17,16 +19,21 @@ __all__ = ["CyclePanels"]
 
 
 class CyclePanels:
-    """Writes X to Y to X and Y to X to Y, with the maps, as one image each to TensorBoard.
+    """Writes X to Y to X and Y to X to Y, with the maps, as one image each to TensorBoard and to `panels/`.
+
+    The files are `log_dir`/panels/cycle_x_<iteration>.jpg and cycle_y_<iteration>.jpg, about 60 kB each, for
+    `scripts.report.html`. There are never more than `keep` of a cycle: when there would be, every other one goes, so
+    that those that stay are spread evenly over the training. A training that starts anew takes the place of an earlier.
 
     Args:
         log_dir: TensorBoard folder.
         representation: names the map channels and brings them to [0, 1].
         interval: iterations between images.
+        keep: files of each cycle, at least 2.
     """
 
-    def __init__(self, log_dir: str, representation: Any, interval: int = 500) -> None:
-        self.log_dir, self.representation, self.interval = log_dir, representation, interval
+    def __init__(self, log_dir: str, representation: Any, interval: int = 500, keep: int = 24) -> None:
+        self.log_dir, self.representation, self.interval, self.keep = log_dir, representation, interval, keep
 
     def attach(self, engine: Engine) -> None:
         """Write every `interval` iterations."""
@@ -42,6 +49,7 @@ class CyclePanels:
         for cycle in (names for names in cycles if names[0] in engine.state.panels):
             strip = cycle_panel([self._row(engine.state.panels, cycle)])
             self.writer.add_image(f"cycle_{cycle[0]}", strip, engine.state.iteration)
+            self._save(f"cycle_{cycle[0]}", strip, engine.state.iteration)
 
     def _row(self, panels: Mapping[str, Tensor], names: Sequence[str]) -> tuple[str, np.ndarray]:
         captions: list[str] = []
@@ -52,9 +60,40 @@ class CyclePanels:
             volumes.append(self.representation.to_unit(panels[name][None])[0] if maps else (panels[name] + 1) / 2)
         return " | ".join(captions), torch.cat(volumes).float().cpu().numpy()
 
+    def _save(self, name: str, strip: np.ndarray, iteration: int) -> None:
+        picture = Image.fromarray((strip.transpose(1, 2, 0) * 255).round().astype(np.uint8))
+        folder = Path(self.log_dir) / "panels"
+        folder.mkdir(exist_ok=True)
+        temporary = folder / f"{name}.tmp"
+        picture.save(temporary, "JPEG", quality=85)
+        temporary.replace(folder / f"{name}_{iteration:07d}.jpg")
+        self._thin_out(_files(folder, name)[:-1])
+
+    def _thin_out(self, older: Sequence[Path]) -> None:
+        """Keep every panel, or every second, every fourth and so on, and so at most `keep` with the newest."""
+        kept, interval = list(older), self.interval
+        while len(kept) >= max(2, self.keep):
+            interval *= 2
+            kept = [path for path in older if _iteration(path) % interval == 0]
+        for path in {*older} - {*kept}:
+            path.unlink()
+
     def _open(self, engine: Engine) -> None:
         self.writer = SummaryWriter(self.log_dir) if engine.state.rank == 0 else None
+        if self.writer:
+            for path in _files(Path(self.log_dir) / "panels", "cycle_?"):
+                if _iteration(path) > engine.state.iteration:
+                    path.unlink()
 
     def _close(self, engine: Engine) -> None:
         if self.writer:
             self.writer.close()
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """Panels of a cycle, the newest last."""
+    return sorted(folder.glob(f"{name}_{'[0-9]' * 7}.jpg"))
+
+
+def _iteration(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])

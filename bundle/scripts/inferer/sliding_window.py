@@ -16,7 +16,7 @@ from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.padding import pad_by_reflection
-from scripts.inferer.window import WindowGrid
+from scripts.inferer.window import WindowGrid, check_images
 from scripts.scaling import checked_scale, resized, scaled_shape
 
 __all__ = ["MapInferer"]
@@ -126,8 +126,7 @@ class MapInferer(SlidingWindowInferer):
         Raises:
             InputError: if `inputs` is no batch of one-channel volumes, or the network returns another shape.
         """
-        if inputs.ndim != 5 or inputs.shape[1] != 1:
-            raise InputError(f"images have shape {tuple(inputs.shape)}; expected (batch, 1, z, y, x)")
+        check_images(inputs)
         device = kwargs.pop("device", self.device)
         padded = pad_by_reflection(convert_data_type(inputs, torch.Tensor)[0].float(), self.padding)
         windows = self.windows(inputs.shape[2:])

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from monai.data.utils import dense_patch_slices
 
-__all__ = ["WindowGrid"]
+from scripts.errors import InputError
+
+__all__ = ["WindowGrid", "check_images"]
 
 
 class WindowGrid(NamedTuple):
@@ -51,3 +54,13 @@ class WindowGrid(NamedTuple):
         """Return the box that the windows cover."""
         axes = zip(self.starts, self.size, strict=True)
         return tuple(slice(starts[0], starts[-1] + side) for starts, side in axes)
+
+
+def check_images(inputs: torch.Tensor) -> None:
+    """See that these are volumes of one channel.
+
+    Raises:
+        InputError: they are not.
+    """
+    if inputs.ndim != 5 or inputs.shape[1] != 1:
+        raise InputError(f"images have shape {tuple(inputs.shape)}; expected (batch, 1, z, y, x)")

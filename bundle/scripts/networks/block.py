@@ -41,17 +41,24 @@ class ResidualSEBlock(nn.Module):
         padding_mode: of the convolutions.
         norm: a MONAI norm name or (name, arguments), or "channel".
         squeeze_excitation: weigh the channels by their means over the whole window.
+        squeeze_excitation_bias: the two layers that work out these weights have biases.
     """
 
     def __init__(
-        self, channels: int, kernel: Kernel, padding_mode: str, norm: tuple | str, squeeze_excitation: bool = True
+        self,
+        channels: int,
+        kernel: Kernel,
+        padding_mode: str,
+        norm: tuple | str,
+        squeeze_excitation: bool = True,
+        squeeze_excitation_bias: bool = True,
     ) -> None:
         super().__init__()
         self.conv = nn.Sequential(
             ConvNormAct((channels, channels), kernel, padding_mode, norm),
             Convolution((channels, channels), kernel, padding_mode),
             normalisation(norm, channels),
-            ChannelSELayer(3, channels, r=4, acti_type_1=LEAKY) if squeeze_excitation else nn.Identity(),
+            _gate(channels, squeeze_excitation_bias) if squeeze_excitation else nn.Identity(),
         )
         self.act = get_act_layer(LEAKY)
 
@@ -81,6 +88,14 @@ class ResidualSEBlock(nn.Module):
             share = gate.fc(scale * mean + shift)
             scale, shift = scale * share, shift * share
         return affine_act(raw, scale, shift, x, LEAKY_SLOPE)
+
+
+def _gate(channels: int, bias: bool) -> ChannelSELayer:
+    gate = ChannelSELayer(3, channels, r=4, acti_type_1=LEAKY)
+    for layer in gate.fc if not bias else ():
+        if isinstance(layer, nn.Linear):  # monai's always has one
+            layer.register_parameter("bias", None)
+    return gate
 
 
 class NonLocalBlock(nn.Module):

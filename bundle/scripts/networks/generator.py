@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -23,6 +24,7 @@ class SegmentationGenerator(nn.Module):
     (B, 1, Z, Y, X) to (B, out_channels, Z, Y, X) for any Z, Y, X: channel 0 is the translated image before tanh, the
     others are map logits. Skips are added, not concatenated; with `project_lowest` every decoder stage also receives a
     1x1x1 projection of the lowest features (the published "plus" form). 3.6 million parameters at the default width.
+    Parameter for parameter the published network with `squeeze_excitation_bias` false and all else by default.
 
     Args:
         out_channels: 1 + the channels of the representation.
@@ -39,6 +41,7 @@ class SegmentationGenerator(nn.Module):
         channels_last: keep weights in channels-last order, which is faster on CPU and on tensor cores.
         checkpoint_activations: keep what enters each stage alone for the backward pass and work out the rest again:
             half the memory of a training for a good third more time.
+        squeeze_excitation_bias: biases in the squeeze-excitation; the published network has none there.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class SegmentationGenerator(nn.Module):
         project_lowest: bool = True,
         channels_last: bool = True,
         checkpoint_activations: bool = False,
+        squeeze_excitation_bias: bool = True,
     ) -> None:
         super().__init__()
         norm = tuple(norm) if isinstance(norm, list) else norm
@@ -63,11 +67,12 @@ class SegmentationGenerator(nn.Module):
         blocks: list[Kernel] = [(1, 3, 3) if i < flat_blocks else (3, 3, 3) for i in range(len(filters))]
         strides: list[Kernel] = [(1, 1, 1)]
         strides += [(1, 2, 2) if i < isotropic_from else (2, 2, 2) for i in range(1, len(filters))]
+        squeeze = squeeze_excitation, squeeze_excitation_bias
         self.entry = ConvNormAct((in_channels, filters[0]), (1, 5, 5), padding_mode, norm)
         self.down = nn.ModuleList(
             nn.Sequential(
                 ConvNormAct((filters[max(0, i - 1)], width), kernels[i], padding_mode, norm, strides[i]),
-                ResidualSEBlock(width, blocks[i], padding_mode, norm, squeeze_excitation),
+                ResidualSEBlock(width, blocks[i], padding_mode, norm, *squeeze),
             )
             for i, width in enumerate(filters)
         )
@@ -75,7 +80,7 @@ class SegmentationGenerator(nn.Module):
         pairs = list(zip(filters[1:], filters[:-1], kernels[1:], strict=True))
         self.up = nn.ModuleList(ConvNormAct((low, high), k, padding_mode, norm) for low, high, k in pairs)
         self.merge = nn.ModuleList(
-            ResidualSEBlock(high, k, padding_mode, norm, squeeze_excitation)
+            ResidualSEBlock(high, k, padding_mode, norm, *squeeze)
             for high, k in zip(filters[:-1], blocks[:-1], strict=True)
         )
         self.project_lowest = project_lowest
@@ -94,6 +99,14 @@ class SegmentationGenerator(nn.Module):
         """Return the map logits alone, (B, out_channels - 1, Z, Y, X); the image is not worked out."""
         exit: Any = self.exit
         return conv(self._features(x), exit.weight[1:], exit.bias[1:], exit.geometry)
+
+    def without_image(self) -> SegmentationGenerator:
+        """Return a copy whose last layer is cut to the maps: `forward` gives what `maps` gives here."""
+        alone = copy.deepcopy(self)
+        for name, value in list(alone.exit.named_parameters()):
+            setattr(alone.exit, name, nn.Parameter(value.detach()[1:].clone(), requires_grad=value.requires_grad))
+        alone.exit.out_channels -= 1
+        return alone
 
     def _features(self, x: Tensor) -> Tensor:
         x = ordered(x, self.channels_last)

@@ -65,7 +65,7 @@ class Convolution(nn.Conv3d):
         if not torch.jit.is_scripting():
             if self.is_lean(input):
                 return padded_conv(input, self.weight, self.bias, self.geometry)
-            if input.device.type == "cpu":
+            if input.device.type == "cpu" and not torch.compiler.is_exporting():
                 return conv(input, self.weight, self.bias, self.geometry)
         return self._conv_forward(input, self.weight, self.bias)
 

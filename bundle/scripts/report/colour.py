@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.colors import to_rgb
 
-__all__ = ["PALETTE", "colour_instances", "inherit_colours", "paint"]
+__all__ = ["PALETTE", "colour_instances", "inherit_colours", "outline", "paint"]
 
 HEXES = "#ff5a4f #ffd23f #3ddc84 #36c5f0 #b678ff #ff9a3c #ff7ac6 #4f8cff #b6e84c #12b5a6"
 PALETTE = np.array([to_rgb(code) for code in HEXES.split()])
@@ -70,11 +70,12 @@ def paint(grey: np.ndarray, labels: np.ndarray, colours: Mapping[int, int], pixe
     grey, labels = (array.repeat(rows, 0).repeat(columns, 1) for array in (grey, labels))
     ids, inverse = np.unique(labels, return_inverse=True)
     table = np.array([PALETTE[colours[i]] if i else np.zeros(3) for i in ids.tolist()])
-    veil = np.where(_outline(labels), 1.0, np.where(labels > 0, 0.4, 0.0))[..., None]
+    veil = np.where(outline(labels), 1.0, np.where(labels > 0, 0.4, 0.0))[..., None]
     return grey[..., None] * (1 - veil) + table[inverse.reshape(labels.shape)] * veil
 
 
-def _outline(labels: np.ndarray) -> np.ndarray:
+def outline(labels: np.ndarray) -> np.ndarray:
+    """Where an object (H, W) touches anything else, bool; what lies along the border of the slice does not."""
     padded = np.pad(labels, 1, mode="edge")
     sides = (padded[2:, 1:-1], padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2])
     return np.logical_or.reduce([labels != side for side in sides]) & (labels > 0)

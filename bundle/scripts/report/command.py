@@ -21,7 +21,7 @@ from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
 from scripts.volume_io import NAMES_ATTRIBUTE, read_volume
 
-__all__ = ["report"]
+__all__ = ["read_json", "report"]
 
 
 def report(
@@ -67,7 +67,7 @@ def report(
             maps=stored,
             instances=None if instances is None else read_volume(instances)[0],
             truth=None if truth is None else read_volume(truth, truth_dataset)[0],
-            scores=None if metrics is None else rows_of_scores(_read_json(metrics)),
+            scores=None if metrics is None else rows_of_scores(read_json(metrics)),
             voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
             title=title or Path(image).name,
             map_names=map_names or _names_in(stored) or ("foreground", "contour", "distance"),
@@ -95,7 +95,12 @@ def _names_in(stored: h5py.Dataset | None) -> list[str]:
     return names[1:] if names[:1] == ["image"] else names
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
+    """Read scores.
+
+    Raises:
+        InputError: no JSON, or no object.
+    """
     try:
         metrics = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

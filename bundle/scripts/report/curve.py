@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scripts.errors import InputError
 from scripts.report.style import FAINT, INK, RULE, save
 
-__all__ = ["draw_losses", "read_losses"]
+__all__ = ["draw_losses", "read_losses", "running_mean"]
 
 Series: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 """name -> (iterations, values)"""
@@ -93,7 +93,7 @@ def _groups(names: Sequence[str] | Series) -> dict[str, list[str]]:
 
 
 def _draw_terms(axes: Axes, series: Series) -> None:
-    smooth = [_running_mean(values) for _, values in series.values()]
+    smooth = [running_mean(values) for _, values in series.values()]
     for number, (name, (steps, values)) in enumerate(series.items()):
         colour = colormaps["tab10"](number % 10)
         axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.6)
@@ -124,7 +124,7 @@ def _plain_frame(axes: Axes) -> None:
         side.set_color(FAINT)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:
+def running_mean(values: np.ndarray) -> np.ndarray:
     """Centred mean over a fortieth of the series, over less at its ends."""
     box = np.ones(max(1, len(values) // 40))
     return np.convolve(values, box, "same") / np.convolve(np.ones(len(values)), box, "same")

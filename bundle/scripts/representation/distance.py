@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 from torch import Tensor
 
+from scripts.component import connected_components
 from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.losses import distance_mse
@@ -87,7 +88,7 @@ class SignedDistance:
 
     def _measured(self, label: np.ndarray) -> np.ndarray:
         """Distances (Z, Y, X), float32, of a label or of one section of it."""
-        pieces = cc3d.connected_components(label, connectivity=26)
+        pieces = connected_components(label)
         result = np.full(label.shape, -1, np.float32)
         whole, pieces = pieces, self._thinned(pieces)
         inside = pieces > 0

@@ -110,7 +110,7 @@ class CySGANTrainer(SourceTrainer):
         # Cut here: segmenting a translated image must not teach the other generator to draw an easy one. What the
         # cycle's terms, and they alone, have to tell it is carried across in `_optimise`.
         cut = GradientCut(fake_y, fake_x)
-        noisy_y, noisy_x = (leaf + self.translation_noise * torch.randn_like(leaf) for leaf in cut.leaves)
+        noisy_y, noisy_x = (self._with_noise(leaf) for leaf in cut.leaves)
         rec_x, logits_rec_x = self._translate("generator_yx", noisy_y)
         rec_y, logits_rec_y = self._translate("generator_xy", noisy_x)
         maps_y, maps_rec_y = activate(logits_y), activate(logits_rec_y)
@@ -145,6 +145,9 @@ class CySGANTrainer(SourceTrainer):
         return {name: self._tells_apart(name, *pair) for name, pair in pairs.items()}
 
     # ---- parts of the step -------------------------------------------------------------------------------------------
+    def _with_noise(self, image: Tensor) -> Tensor:
+        return image + self.translation_noise * torch.randn_like(image) if self.translation_noise else image
+
     def _fools(self, name: str, fake: Tensor) -> Tensor:
         # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
         return self.adversarial(bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding, existing, format_of
-from scripts.volume_io.volume import native, native_dtype, numeric
+from scripts.volume_io.volume import check_memory, native, native_dtype, numeric
 
 __all__ = ["ChunkedVolume", "Layout", "open_volume"]
 
@@ -68,6 +69,9 @@ class ChunkedVolume:
 
     def __init__(self, layout: Layout) -> None:
         numeric(layout.dtype, layout.name)
+        if not all(isinstance(side, Integral) and side >= 0 for side in layout.shape):
+            raise InputError(f"{layout.name}: found shape {layout.shape}; expected whole sides. Copy it anew.")
+        check_memory(layout.chunks, layout.dtype, f"{layout.name}, one chunk")
         self.name = layout.name
         self.shape = tuple(layout.shape[axis] for axis in layout.axes)
         self.dtype = native_dtype(layout.dtype)

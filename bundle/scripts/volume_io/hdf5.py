@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric
+from scripts.volume_io.volume import Volume, as_voxel_size, check_memory, diagonal_affine, native, numeric
 
 __all__ = ["NAMES_ATTRIBUTE", "SIZE_ATTRIBUTES", "channel_names", "choose", "read", "voxel_size", "write"]
 
@@ -33,6 +33,7 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
     """
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
         chosen = choose(file, dataset, ndim, path)
+        check_memory(chosen.shape, chosen.dtype, f"{path}::{chosen.name.lstrip('/')}")
         size = voxel_size(chosen)
         array = chosen[()].reshape(_squeezed(chosen.shape, ndim))
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")

@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.volume import Volume, fitting_integer, native, numeric, spacing_of
+from scripts.volume_io.volume import Volume, check_memory, fitting_integer, native, numeric, spacing_of
 
 __all__ = ["placed", "read", "volume_shape", "write"]
 
@@ -35,6 +35,7 @@ def read(path: Path) -> Volume:
         image: Any = nibabel.load(path, mmap=False)
         shape = volume_shape(image.shape, path)
         numeric(image.get_data_dtype(), path)
+        check_memory(shape, image.get_data_dtype(), path)
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None).reshape(shape, order="F").T
         affine, unit = placed(image)

@@ -16,6 +16,7 @@ from scripts.errors import InputError
 
 __all__ = [
     "SUFFIXES",
+    "check_place",
     "check_writable",
     "decoding",
     "existing",
@@ -140,8 +141,23 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target, _ = split_dataset(path)
     if format_of(target) == "zarr":
         _check_store(target)
-    elif target.is_dir():
+        _check_parent(target)
+    else:
+        check_place(target)
+
+
+def check_place(target: Path) -> None:
+    """See that a file of any kind can be written; nothing is created.
+
+    Raises:
+        InputError: a folder in its place, or a folder that cannot be made or written to.
+    """
+    if target.is_dir():
         raise InputError(f"{target} is a folder; the output needs the name of a file.")
+    _check_parent(target)
+
+
+def _check_parent(target: Path) -> None:
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise InputError(f"{target} cannot be written: {folder} is a file, not a folder.")
@@ -154,8 +170,13 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file; InputErrors pass through."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:  # a size in a damaged file, more often than not
+        raise InputError(
+            f"{path}: memory ran out as it was read as {kind} {error}. Read it in parts (docs/SCALING.md), or copy it "
+            "anew if it is not so large."
+        ) from error
     except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
         raise InputError(
             f"{path} cannot be read as {kind}, it is damaged or cut short: {error}. Copy it anew."

@@ -19,6 +19,7 @@ from scripts.volume_io.volume import (
     MICROMETRES,
     Volume,
     as_voxel_size,
+    check_memory,
     diagonal_affine,
     fitting_integer,
     length_unit,
@@ -33,6 +34,8 @@ IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 CLASSIC_BYTES = 2**32 - 2**26
 # up to so many planes of a C or T axis may well be channels or times
 FEW = 8
+# complaints after which a file is given up
+MOST = 100
 
 
 def read(path: Path) -> Volume:
@@ -46,6 +49,7 @@ def read(path: Path) -> Volume:
         series = file.series
         refuse_partial(told, path)
         shape = [series[0].shape[axis] for axis in volume_axes(file, path)]
+        check_memory(shape, series[0].dtype, path)
         array = series[0].asarray().reshape(shape)
         refuse_partial(told, path)
         size = voxel_size(file)
@@ -117,6 +121,8 @@ def complaints() -> Iterator[list[str]]:
             message = record.getMessage()
             if record.thread == thread and (record.levelno >= logging.ERROR or "data are zeroed" in message):
                 messages.append(message)
+                if len(messages) > MOST:  # a chain of damaged planes has no end
+                    raise OSError(messages[0])
 
     handler = Collector(logging.WARNING)
     logger = logging.getLogger("tifffile")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 from scripts.errors import InputError
 
-__all__ = ["MICROMETRES", "Volume", "as_voxel_size", "diagonal_affine", "length_unit", "native", "spacing_of"]
+__all__ = [
+    "MICROMETRES",
+    "Volume",
+    "as_voxel_size",
+    "check_memory",
+    "diagonal_affine",
+    "length_unit",
+    "native",
+    "spacing_of",
+]
 
 # "unknown" lengths (most NIfTI files that people write themselves say nothing) are taken as micrometres
 MICROMETRES = {"nm": 1e-3, "um": 1.0, "unknown": 1.0, "mm": 1e3, "cm": 1e4, "inch": 25400.0, "m": 1e6}
@@ -102,6 +113,25 @@ def numeric(dtype: np.dtype, name: object) -> None:
         raise InputError(f"{name}: an RGB image; expected one grey value per voxel. Save one channel of it.")
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise InputError(f"{name}: values of type {dtype}; expected integers or floats.")
+
+
+def check_memory(shape: Sequence[int], dtype: np.dtype, name: object) -> None:
+    """See that an array that a file claims to hold fits into memory, before any is taken.
+
+    Raises:
+        InputError: it is larger than what is free now.
+    """
+    claimed, free = prod(map(int, shape)) * dtype.itemsize, available_bytes()
+    if claimed > free:
+        raise InputError(
+            f"{name}: says it holds {claimed / 1e9:.1f} GB (shape {tuple(shape)}, {dtype}), and {free / 1e9:.1f} GB of "
+            "memory are free. Read it in parts (docs/SCALING.md), or copy it anew if it is not so large."
+        )
+
+
+def available_bytes() -> int:
+    """Return how much memory is free."""
+    return int(psutil.virtual_memory().available)
 
 
 def fitting_integer(array: np.ndarray, candidates: Sequence[type[np.integer]], name: object) -> np.dtype:

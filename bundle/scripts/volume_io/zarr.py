@@ -10,7 +10,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
-from scripts.volume_io.volume import Volume, diagonal_affine
+from scripts.volume_io.volume import Volume, check_memory, diagonal_affine
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_parts
 
 __all__ = ["channel_names", "read", "write"]
@@ -26,6 +26,7 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: as `zarr_store.open_parts`, or a chunk cannot be decoded.
     """
     volume = open_parts(path, f"{path}::{dataset}" if dataset else str(path), dataset, ndim)
+    check_memory(volume.shape, volume.dtype, volume.name)
     size = volume.voxel_size
     return Volume(volume[...], size, diagonal_affine(size), "um" if size else "unknown")
 

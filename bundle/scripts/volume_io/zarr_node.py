@@ -57,8 +57,10 @@ class Node(NamedTuple):
         Raises:
             InputError: a type that is no number.
         """
-        stored = self.metadata["dtype" if self.zarr_format == 2 else "data_type"]
+        stored = self.metadata.get("dtype" if self.zarr_format == 2 else "data_type")
         try:
+            if stored is None:  # which numpy takes for float64
+                raise TypeError
             return np.dtype(stored)
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.path}: values of type {stored}; expected integers or floats.") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import cc3d
 import numpy as np
 from skimage.transform import resize
 
+from scripts.component import connected_components
 from scripts.errors import InputError
 from scripts.watershed.flood import LEVELS, blocked_value, flood, flood_by_heap, flood_floats
 from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
@@ -96,7 +96,7 @@ def _checked_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _number(found: np.ndarray, min_size: int, connectivity: Literal[6, 26]) -> np.ndarray:
     """Seeds: connected groups of voxels, numbered in the order of their first voxel; small ones dropped."""
-    seeds = cc3d.connected_components(found, connectivity=connectivity, out_dtype=np.uint32).view(np.int32)
+    seeds = connected_components(found, connectivity).view(np.int32)
     drop_small(seeds, min_size)
     return seeds
 

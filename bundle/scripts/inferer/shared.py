@@ -1,0 +1,136 @@
+"""Sliding-window inference of one volume in several processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from monai.utils import convert_data_type, convert_to_dst_type
+from tqdm import tqdm
+
+from scripts.allocator import reused_memory
+from scripts.inferer.part import Box, PartInferer
+from scripts.inferer.sliding_window import MapInferer
+from scripts.inferer.window import WindowGrid, check_images
+
+__all__ = ["SharedMapInferer", "slabs"]
+
+
+class SharedMapInferer(MapInferer):
+    """`MapInferer` of which each process makes a slab of the maps; rank 0 is given all of them.
+
+    Windows lie where they lie in one process and are added in the same order, so that maps do not depend on the number
+    of processes: with one window at a time they are the same to the last bit. Those that reach from one slab into the
+    next are computed by both processes. Where the group of processes has only one, or is none, this is `MapInferer`.
+
+    Memory: of rank 0 that of `MapInferer`, of the others the image and 4 (M + 1) bytes per voxel of their slab; beside
+    these, a few windows.
+
+    Args: those of `MapInferer`.
+    """
+
+    @torch.no_grad()
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Predict the maps of whole volumes; all processes must be given the same ones.
+
+        Args:
+            inputs: as for `MapInferer`.
+            network: as for `MapInferer`, the same in all processes.
+            args: not taken where there are several processes.
+            kwargs: `device` alone.
+
+        Returns:
+            On rank 0 what `MapInferer` returns. On the others an empty batch of maps (B, M, 0, 0, 0).
+
+        Raises:
+            InputError: see `MapInferer`.
+            TypeError: arguments for the network are given.
+        """
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().__call__(inputs, network, *args, **kwargs)
+        device = kwargs.pop("device", self.device) or inputs.device
+        if args or kwargs:
+            raise TypeError("SharedMapInferer: arguments for the network are not passed on to other processes.")
+        check_images(inputs)
+        with reused_memory():
+            volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
+            maps = torch.stack([self._maps(volume, network, device) for volume in volumes])
+        return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
+
+    def _maps(self, volume: torch.Tensor, network: Callable[..., Any], device: Any) -> torch.Tensor:
+        """Maps of a volume (Z, Y, X), on rank 0."""
+        shape, rank = tuple(volume.shape), dist.get_rank()
+        shares = slabs(self.windows(shape), shape, self.padding, dist.get_world_size())
+        channels = self.representation.channels + self.with_image
+        whole = torch.empty(channels, *(shape if rank == 0 else (0, 0, 0)), device=device)
+        z, y, x = box = shares[rank]
+        own = whole[:, z, y, x] if rank == 0 else torch.empty(channels, *_sides(box), device=device)
+        if own.numel():
+            self._predict_box(volume, network, box, own)
+        _collect(whole, own, shares)
+        return whole
+
+    def _predict_box(self, volume: torch.Tensor, network: Callable[..., Any], box: Box, maps: torch.Tensor) -> None:
+        part = PartInferer(self, network, volume.shape, lambda window: window, self.sw_device or volume.device)
+        source = volume[part.source(box)].float().cpu().numpy()
+        title = f"maps, process 1 of {dist.get_world_size()}"
+        disable = not self.progress or dist.get_rank() > 0
+        with tqdm(total=maps.shape[1], desc=title, unit="plane", disable=disable) as bar:
+            for planes, found in part.planes(source, box):
+                maps[:, planes] = found.to(maps)
+                bar.update(found.shape[1])
+
+
+def slabs(windows: WindowGrid, shape: Sequence[int], padding: Sequence[int], count: int) -> list[Box]:
+    """Divide a volume among processes, across the axis along which most windows lie.
+
+    A slab begins where a window does, so that as few windows as possible reach into two of them, and all have about as
+    many to compute: with n layers of windows, of which e reach beyond the start of the next slab, (n + e (count - 1)) /
+    count layers each.
+
+    Args:
+        windows: of the padded volume.
+        shape: of the volume (Z, Y, X).
+        padding: voxels (z, y, x) at both ends.
+        count: of processes.
+
+    Returns:
+        One box for each, in their order; empty ones where there are too few windows.
+
+    >>> grid = WindowGrid((4, 4, 4), ((0, 2, 4, 6, 8), (0,), (0,)))
+    >>> [box[0] for box in slabs(grid, (10, 2, 2), (1, 1, 1), 2)]
+    [slice(0, 5, None), slice(5, 10, None)]
+    """
+    axis = max(range(3), key=lambda i: len(windows.starts[i]))
+    starts, size = windows.starts[axis], windows.size[axis]
+    extra = -(-size // (starts[1] - starts[0])) - 1 if len(starts) > 1 else 0
+    layers = (len(starts) + extra * (count - 1)) / count
+    firsts = [min(max(round(i * layers - (i - 1) * extra), 0), len(starts)) for i in range(1, count)]
+    places = [starts[first] - padding[axis] if first < len(starts) else shape[axis] for first in firsts]
+    ends = [0, *(min(max(place, 0), shape[axis]) for place in places), shape[axis]]
+    ends = list(itertools.accumulate(ends, max))
+    sides = [slice(0, n) for n in shape]
+    return [tuple([*sides[:axis], slice(a, b), *sides[axis + 1 :]]) for a, b in itertools.pairwise(ends)]
+
+
+def _collect(whole: torch.Tensor, own: torch.Tensor, shares: Sequence[Box]) -> None:
+    """Send the own maps to rank 0, which puts all in their place; channel by channel, to need less memory."""
+    wire = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    senders = [dist.get_rank()] if dist.get_rank() else range(1, len(shares))
+    for rank in (rank for rank in senders if all(_sides(shares[rank]))):
+        for channel in range(len(whole)):
+            if dist.get_rank():
+                dist.send(own[channel].to(wire).contiguous(), 0)
+            else:
+                part = torch.empty(_sides(shares[rank]), device=wire)
+                dist.recv(part, rank)
+                z, y, x = shares[rank]
+                whole[channel, z, y, x] = part.to(whole.device)
+    dist.barrier()  # none ends while its maps are on their way
+
+
+def _sides(box: Box) -> tuple[int, ...]:
+    return tuple(side.stop - side.start for side in box)

@@ -1,0 +1,9 @@
+"""MONAI Label: the bundle served to 3D Slicer and other clients, see docs/MONAI_LABEL.md.
+
+Order: MONAI Label is looked for (`environment`), the bundle put where it expects one (`folder`), its server started
+(`command`) with our answers to bad input (`app`). `transform` is what inference.yaml does for it alone.
+"""
+
+from scripts.label_server.transform import CheckGeometryd, InstanceResultd
+
+__all__ = ["CheckGeometryd", "InstanceResultd"]

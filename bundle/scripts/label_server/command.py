@@ -1,0 +1,95 @@
+"""The command that serves the bundle by MONAI Label; `__main__.py` starts it.
+
+Example::
+
+    python -m scripts.label_server --studies D --config match.yaml --image_y Y.nii.gz
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from scripts.checkpoint import load_weights
+from scripts.command import BUNDLE
+from scripts.errors import InputError
+from scripts.label_server.environment import check_environment, sample_app
+from scripts.label_server.folder import MODEL, merged_configs, write_app
+from scripts.preflight import check_decoder
+from scripts.volume_io import list_volumes
+
+__all__ = ["serve"]
+
+
+def serve(
+    studies: str,
+    config: str | Sequence[str] = (),
+    folder: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    **keys: Any,
+) -> None:
+    """Serve this bundle by MONAI Label, for 3D Slicer and other clients; ends with the server.
+
+    Training from a client needs `--image_y`, the unlabelled volume. The volumes of `studies` that were labelled are
+    then its source X.
+
+    Args:
+        studies: folder of the volumes, NIfTI or TIFF, to which MONAI Label adds the labels.
+        config: overlays that the weights were trained with, commas between them.
+        folder: where the server's own files go; by default outputs/label_server in the bundle.
+        host: address to listen at; 0.0.0.0 lets other machines in, and MONAI Label asks nobody for a password.
+        port: number to listen at.
+        **keys: keys of inference.yaml and train.yaml, such as `--image_y Y.nii.gz` or `--start_from models/model.pt`.
+
+    Raises:
+        InputError: MONAI Label, a file, a folder, a key or the weights are not as expected.
+    """
+    if not Path(studies).is_dir():
+        raise InputError(f"--studies {studies}: no such folder. Expected one with the volumes, NIfTI or TIFF.")
+    version, sample = check_environment(), sample_app()
+    names = config.strip("[]() ").split(",") if isinstance(config, str) else config
+    configs = merged_configs([str(name).strip(" '\"") for name in names if name], _absolute(keys))
+    _check_model(configs["inference"])
+    app = Path(folder or BUNDLE / "outputs" / "label_server").absolute()
+    write_app(app, sample, configs)
+    training = f"with {keys['image_y']} as Y" if "image_y" in keys else "not possible without --image_y"
+    print(f"MONAI Label {version}: {MODEL} at http://{host}:{port}, volumes of {studies}")
+    print(f"training: {training}", flush=True)
+    _start(["--app", str(app), "--studies", str(studies), "--host", host, "--port", str(port)])
+
+
+def _absolute(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys, files and patterns looked up and made absolute: the server has another working directory."""
+    result = dict(keys)
+    for name in ("image_y", "label_y"):
+        if keys.get(name) is not None:
+            result[name] = [os.path.abspath(path) for path in list_volumes(keys[name])]
+    if (start := keys.get("start_from")) is not None:
+        if not Path(start).is_file():
+            raise InputError(f"--start_from {start}: no such file. Expected weights, such as models/model.pt.")
+        result["start_from"] = os.path.abspath(start)
+    return result
+
+
+def _check_model(config: Mapping[str, Any]) -> None:
+    """See that the weights fit: MONAI Label loads what fits of them and says nothing of the rest."""
+    parser = ConfigParser({**config, "bundle_root": str(BUNDLE)})
+    representation = parser.get_parsed_content("representation")
+    check_decoder(representation, parser.get_parsed_content("decoder"))
+    load_weights(parser.get_parsed_content("network_def"), BUNDLE / "models" / "model.pt", representation.names)
+
+
+def _start(options: Sequence[str]) -> None:
+    """Become the server: this process, so that whoever started it can stop it."""
+    command = [sys.executable, "-m", "monailabel.main", "start_server", *options]
+    command += ["--uvicorn_app", "scripts.label_server.app:app"]
+    for name, value in (("models", MODEL), ("zoo_source", "local"), ("sam2", "false")):
+        command += ["--conf", name, value]
+    paths = [str(BUNDLE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})

@@ -1,0 +1,300 @@
+"""Exported files: they give what the network gives, say what they are, and stand in for it; the rest is refused."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow, ckpt_export
+from monai.data import load_net_with_metadata
+from torch import nn
+
+from scripts.checkpoint import load_weights
+from scripts.command import BUNDLE, configuration
+from scripts.errors import InputError
+from scripts.example import write_pair
+from scripts.export import ExportedNetwork, Note, file, write_export
+from scripts.export.__main__ import main
+from scripts.export.note import KEY, activated, note_of, unpacked
+from scripts.networks import SegmentationGenerator
+from scripts.preflight import expected_error
+from scripts.volume_io import open_volume, read_volume
+
+MODEL = BUNDLE / "models" / "model.pt"
+MAPS = ["foreground", "contour", "distance"]
+SIZES = [(1, 1, 16, 32, 32), (2, 1, 9, 21, 30), (3, 1, 1, 13, 2), (1, 1, 33, 65, 49)]
+needs_onnx = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="the packages of the extra onnx are not installed",
+)
+formats = pytest.mark.parametrize("kind", [pytest.param("onnx", marks=needs_onnx), "ts"])
+
+
+def generator(config: Path | None = None) -> Any:
+    return configuration("inference", [config] if config else []).get_parsed_content("network_def").eval()
+
+
+def note(**values: Any) -> Note:
+    return note_of(configuration("inference", []))._replace(**values)
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    trained = generator()
+    load_weights(trained, MODEL, MAPS)
+    return trained
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The shipped weights by the command, each format once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    def path(kind: str) -> Path:
+        if not (folder / f"model.{kind}").exists():
+            main(str(folder / f"model.{kind}"))
+        return folder / f"model.{kind}"
+
+    return path
+
+
+def opened(path: Path) -> ExportedNetwork:
+    found = ExportedNetwork().eval()
+    load_weights(found, path, MAPS)
+    return found
+
+
+def image(*size: int) -> torch.Tensor:
+    return torch.rand(size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def assert_equal(run: ExportedNetwork, network: nn.Module, said: Note) -> None:
+    """Maps to 1e-4; logits to 1e-4 of the largest, for their rounding grows with them."""
+    for size in SIZES:
+        logits, expected = run.maps(image(*size)), network(image(*size))[:, 1:]
+        assert expected.std() > 0.1
+        assert (activated(logits, said) - activated(expected, said)).abs().max() < 1e-4
+        assert (logits - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
+
+
+@formats
+def test_an_exported_file_gives_the_maps_of_the_weights_at_any_size(
+    kind: str, exported: Callable[[str], Path], network: Any
+) -> None:
+    assert_equal(opened(exported(kind)), network, note())
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_attention_and_replicated_borders_are_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    published = SegmentationGenerator(filters=(8, 16), isotropic_from=1, squeeze_excitation_bias=False).eval()
+    for parameter in published.parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, 0.5, 0.5)
+    said = note(window=[9, 32, 32])
+    found = write_export(published, tmp_path / "model.onnx", said)
+    assert [size for size, _ in found] == [(1, 1, 9, 32, 32), (2, 1, 5, 16, 25), (1, 1, 12, 17, 12)]
+    assert_equal(opened(tmp_path / "model.onnx"), published, said)
+
+
+@formats
+def test_a_file_says_what_it_is_and_how_a_volume_is_prepared(kind: str, exported: Callable[[str], Path]) -> None:
+    found = opened(exported(kind)).note
+    assert found == note()
+    assert found.map_names == found.channel_names == MAPS
+    assert found.activations == ["sigmoid", "sigmoid", "tanh"]
+    assert (found.window, found.scale) == ([16, 32, 32], [1.0, 0.5, 0.5])
+    assert (found.intensity_percentiles, found.intensity_gamma) == ([0.5, 99.5], 0.5)
+
+
+def test_torchscript_is_read_by_monai_with_its_metadata(exported: Callable[[str], Path]) -> None:
+    scripted, metadata, _ = load_net_with_metadata(str(exported("ts")))
+    assert unpacked(metadata[KEY]) == note()
+    assert not scripted.training
+    assert scripted(image(1, 1, 4, 8, 8)).shape == (1, 3, 4, 8, 8)
+
+
+@needs_onnx
+def test_onnx_has_one_input_and_one_output_of_open_batch_and_size(exported: Callable[[str], Path]) -> None:
+    import onnx
+
+    model = onnx.load(exported("onnx"))
+    onnx.checker.check_model(model)
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {"image": ["batch", 1, "z", "y", "x"], "maps": ["batch", 3, "z", "y", "x"]}
+    assert [path.name for path in exported("onnx").parent.glob("*onnx*")] == ["model.onnx"]  # weights are within
+
+
+def test_a_file_that_differs_from_the_network_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.ts").write_text("an earlier one")
+    monkeypatch.setattr(file, "TOLERANCE", -1.0)
+    with pytest.raises(InputError, match=r"not kept: maps of \(1, 1, 16, 32, 32\) differ from the network's by"):
+        write_export(SegmentationGenerator(filters=(8, 16)), tmp_path / "model.ts", note())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"model.ts": "an earlier one"}
+    monkeypatch.undo()
+    write_export(SegmentationGenerator(filters=(8, 16)), tmp_path / "model.ts", note())
+    assert opened(tmp_path / "model.ts").note == note()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.ts"]
+
+
+# ---- in the place of the network -------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    write_pair(folder, shape=(16, 64, 64), seed=3)
+    return folder / "imageY.tif"
+
+
+@pytest.fixture
+def infer(monkeypatch: pytest.MonkeyPatch, volume: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Run inference.yaml with overlays, as they are; returns the folder of the results."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def run(name: str, *overlays: str, **overrides: Any) -> Path:
+        files = [str(BUNDLE / "configs" / f"{config}.yaml") for config in ("inference", *overlays)]
+        given = {"image": str(volume), "output_dir": str(tmp_path / name), "bundle_root": str(BUNDLE)}
+        given |= {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+        workflow = ConfigWorkflow(config_file=files, run_id="run", logging_file=False, **given)
+        workflow.initialize()
+        workflow.run()
+        return tmp_path / name
+
+    return run
+
+
+def maps_of(folder: Path) -> np.ndarray:
+    with h5py.File(folder / "imageY_maps.h5") as maps:
+        return maps["main"][()].astype(int)
+
+
+@formats
+def test_instances_are_those_of_the_weights(
+    kind: str, exported: Callable[[str], Path], infer: Callable[..., Path]
+) -> None:
+    usual = infer("usual", with_image=False)
+    from_file = infer("exported", "exported", model_path=exported(kind))
+    instances = read_volume(usual / "imageY_instances.tif")[0]
+    assert instances.max() > 0
+    np.testing.assert_array_equal(read_volume(from_file / "imageY_instances.tif")[0], instances)
+    off = np.abs(maps_of(from_file) - maps_of(usual))
+    assert off.max() <= 1 and (off > 0).mean() < 1e-3
+    for order in (["exported", "blockwise"], ["blockwise", "exported"]):
+        by_blocks = infer("_".join(order), *order, model_path=exported(kind), block=[16, 64, 64])
+        np.testing.assert_array_equal(open_volume(by_blocks / "instances.ome.zarr")[:], instances)
+
+
+def test_the_file_of_monais_ckpt_export_is_the_whole_network_and_stands_in_for_it(
+    network: Any, infer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(BUNDLE)
+    ckpt_export(
+        "network_def",
+        filepath=str(tmp_path / "whole.ts"),
+        ckpt_file="models/model.pt",
+        meta_file="configs/metadata.json",
+        config_file="configs/inference.yaml",
+    )
+    whole, x = opened(tmp_path / "whole.ts"), image(2, 1, 9, 21, 30)
+    with torch.no_grad():
+        assert (whole(x) - network(x)).abs().max() < 1e-4
+        assert torch.equal(whole.maps(x), whole(x)[:, 1:])
+    results = infer("whole", "exported", model_path=tmp_path / "whole.ts", with_image=True)
+    assert maps_of(results).shape == (4, 16, 64, 64)
+
+
+@formats
+def test_a_copy_in_another_process_is_the_same_network(kind: str, exported: Callable[[str], Path]) -> None:
+    first, x = opened(exported(kind)), image(1, 1, 4, 8, 8)
+    for other in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):
+        assert torch.equal(other.maps(x), first.maps(x))
+        assert str(other) == str(first)
+        assert not other.training
+    assert first.digest in str(first)
+
+
+def test_files_are_told_apart_by_their_content(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    write_export(SegmentationGenerator(filters=(8, 16)), tmp_path / "model.ts", note())
+    assert str(opened(tmp_path / "model.ts")) != str(opened(exported("ts")))
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+def test_another_target_than_the_files_is_refused_by_name(
+    exported: Callable[[str], Path], infer: Callable[..., Path]
+) -> None:
+    with pytest.raises(Exception) as stopped:
+        infer("out", "target_bc", "exported", model_path=exported("ts"))
+    found = "model.ts: was trained for the maps foreground, contour, distance, expected foreground, contour."
+    assert found in str(expected_error(stopped.value))
+
+
+def test_what_a_file_cannot_give_is_refused(exported: Callable[[str], Path]) -> None:
+    run, x = opened(exported("ts")), image(1, 1, 4, 8, 8)
+    with pytest.raises(InputError, match="has the maps alone, not the image; expected with_image: false"):
+        run(x)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(InputError, match="runs in single precision; expected a"):
+        run.maps(x)
+    with pytest.raises(InputError, match="no file was loaded"):
+        ExportedNetwork()(x)
+
+
+@pytest.mark.filterwarnings("ignore:'torch.load' received a zip file:UserWarning")
+def test_files_that_are_none_are_named(tmp_path: Path, exported: Callable[[str], Path]) -> None:
+    with pytest.raises(InputError, match=r"model.onnx: no such file. python -m scripts.export --out .*model.onnx"):
+        opened(tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"model.pt: found the extension '.pt', expected .ts or .onnx"):
+        opened(MODEL)
+    (tmp_path / "cut.ts").write_bytes(exported("ts").read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cut.ts: found no readable network .*. Write it again by scripts.export"):
+        opened(tmp_path / "cut.ts")
+    with pytest.raises(InputError, match=r"found no readable weights .* needs the overlay exported.yaml"):
+        load_weights(generator(), exported("ts"))
+
+
+@needs_onnx
+def test_a_truncated_onnx_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x0a\x12")
+    with pytest.raises(InputError, match=r"cut.onnx: found no readable network"):
+        opened(tmp_path / "cut.onnx")
+
+
+def test_another_network_is_refused_and_the_way_out_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"found Conv3d, expected scripts.networks.SegmentationGenerator.* ckpt_export"
+    ):
+        write_export(nn.Conv3d(1, 4, 1), tmp_path / "model.ts", note())
+    with pytest.raises(InputError, match=r"model.h5: found the extension '.h5', expected .onnx or .ts"):
+        main(str(tmp_path / "model.h5"))
+    with pytest.raises(InputError, match=r"cannot be written to: .*model.pt is a file, not a folder"):
+        main(str(MODEL / "model.ts"))
+    with pytest.raises(InputError, match=r"model.pt: does not fit the network"):
+        main(str(tmp_path / "model.ts"), config=str(BUNDLE / "configs" / "published.yaml"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
+    with pytest.raises(InputError, match=r"ONNX needs .*onnxscript.* pip install .*onnxscript.* extra onnx.*\.ts"):
+        main(str(tmp_path / "model.onnx"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "model.onnx").write_bytes(b"\x08")
+    with pytest.raises(
+        InputError, match=r"needs onnxruntime: pip install onnxruntime \(the extra onnx\), or give a \.ts"
+    ):
+        opened(tmp_path / "model.onnx")

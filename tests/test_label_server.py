@@ -1,0 +1,430 @@
+"""MONAI Label: what the bundle does for it, and the real server, driven by REST as 3D Slicer drives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+
+from scripts.errors import InputError
+from scripts.example import make_pair
+from scripts.label_server import CheckGeometryd, InstanceResultd, command
+from scripts.label_server.environment import check_environment, sample_app
+from scripts.label_server.folder import merged_configs, write_app
+from scripts.label_server.transform import file_order, holding_type
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLE = ROOT / "bundle"
+PYTHON = ROOT / ".venv-label" / "bin" / "python"
+STAND_IN = Path(__file__).parent / "label"
+SENTENCE = "training needs an unlabelled volume of the target Y beside the labelled volumes of the source X"
+REVERSED = [2, 1, 0, 3]
+COS, SIN = np.cos(0.3), np.sin(0.3)
+# index (x, y, z) -> position: voxels of 0.5 x 0.5 x 1 turned in the plane and elsewhere, axes exchanged, and bent
+TURNED = np.array([[COS / 2, -SIN / 2, 0, 10], [SIN / 2, COS / 2, 0, -20], [0, 0, 1, 5], [0, 0, 0, 1]])
+EXCHANGED = np.array([[0, 0, -1, 3], [0.5, 0, 0, 4], [0, -0.5, 0, 5], [0, 0, 0, 1]])
+SHEARED = TURNED + np.array([[0, 0.3, 0, 0], *[[0] * 4] * 3])
+
+
+def volume(array: np.ndarray, affine: np.ndarray = TURNED) -> MetaTensor:
+    """(1, Z, Y, X) as our reader gives it; the affine is that of a file, for (x, y, z)."""
+    meta = {"original_affine": affine[:, REVERSED], "filename_or_obj": "a.nii.gz"}
+    return MetaTensor(torch.as_tensor(array)[None], affine=torch.as_tensor(affine[:, REVERSED]), meta=meta)
+
+
+def test_the_order_of_the_file_keeps_every_voxel_in_its_place(balls: np.ndarray) -> None:
+    before = volume(balls.astype(np.int32))
+    after = file_order(before)
+    assert after.shape == (1, 64, 64, 16)
+    assert torch.equal(after.as_tensor()[0, 5, 7, 3], before.as_tensor()[0, 3, 7, 5])
+    np.testing.assert_allclose(after.affine, TURNED)
+    np.testing.assert_allclose(after.meta["original_affine"], TURNED)
+    assert list(after.meta["spatial_shape"]) == [64, 64, 16]
+
+
+@pytest.mark.parametrize(("instances", "ids"), [(True, [0, 1, 2, 3, 4]), ("false", [0, 1])])
+def test_the_result_is_one_label_volume_of_instances_or_of_foreground(
+    balls: np.ndarray, instances: bool | str, ids: list[int]
+) -> None:
+    data = {"image": volume(balls.astype(np.float32)), "instances": volume(balls.astype(np.int32))}
+    result = InstanceResultd("instances", instances=instances)(data)
+    assert result["pred"].shape == result["image"].shape == (1, 64, 64, 16)
+    assert result["pred"].unique().tolist() == ids
+    assert result["result"] == {"instances": 4}
+    assert data["image"].shape == (1, 16, 64, 64)
+
+
+@pytest.mark.parametrize(("wanted", "highest", "written"), [("uint8", 255, "uint8"), ("uint8", 300, "uint16")])
+def test_an_integer_type_that_cannot_hold_the_ids_is_replaced(
+    wanted: str, highest: int, written: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """3D Slicer always asks for uint8; instance 256 would be background."""
+    label = np.zeros((4, 4, 4), np.int32)
+    label[1, 2, 3] = highest
+    data = {"image": volume(label), "instances": volume(label), "result_dtype": wanted}
+    assert InstanceResultd("instances")(data)["result_dtype"] == written
+    assert InstanceResultd("instances", instances=False)(data)["result_dtype"] == "uint8"
+    assert ("Ids up to 300 do not fit into uint8" in caplog.text) == (highest == 300)
+
+
+def test_ids_beyond_uint16_are_written_as_uint32() -> None:
+    assert (holding_type(None, 65535), holding_type(None, 65536)) == ("uint16", "uint32")
+    assert holding_type("float32", 7) == "float32"
+
+
+def test_axes_that_are_bent_are_refused(balls: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"a\.nii\.gz: the axes of its affine are not at right angles"):
+        CheckGeometryd("image")({"image": volume(balls, SHEARED)})
+
+
+def test_axes_that_are_exchanged_are_told_and_taken(balls: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    check = CheckGeometryd("image")
+    check({"image": volume(balls, TURNED)})
+    assert caplog.text == ""
+    check({"image": volume(balls, EXCHANGED)})
+    assert "a.nii.gz: orientation AIL, so its third axis is not the z of the world" in caplog.text
+
+
+@pytest.mark.parametrize("version", ["0.7.0", "0.8.4", "0.9.0", "1.0.0"])
+def test_a_monai_label_of_another_version_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda _: version)
+    with pytest.raises(InputError, match=f"MONAI Label {version} is installed .* expected 0.8.5 or a later 0.8.x"):
+        check_environment()
+
+
+def test_an_environment_without_monai_label_says_where_to_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> str:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(InputError, match=r"not installed for .*docs/MONAI_LABEL\.md"):
+        check_environment()
+
+
+def test_a_torchvision_of_another_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda _: "0.8.5")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match="torchvision, which MONAI Label imports, cannot be imported"):
+        check_environment()
+    monkeypatch.setitem(sys.modules, "torchvision", sys)
+    monkeypatch.setitem(sys.modules, "torchvision.utils", sys)
+    assert check_environment() == "0.8.5"
+
+
+def test_a_monai_label_without_its_sample_app_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "files", lambda _: None)
+    with pytest.raises(InputError, match=r"without sample-apps/monaibundle/main\.py"):
+        sample_app()
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """Something like the app that MONAI Label brings."""
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    (folder / "main.py").write_text("class MyApp: ...\n")
+    return folder
+
+
+def test_overlays_and_keys_go_into_the_one_file_that_monai_label_opens(tiny: Path) -> None:
+    overlays = [tiny, BUNDLE / "configs" / "target_bc.yaml"]
+    configs = merged_configs(overlays, {"image_y": "Y.tif", "decoder#seed_contour": 3})
+    assert configs["train"]["image_y"] == "Y.tif"
+    assert "image_y" not in configs["inference"]
+    assert configs["train"]["max_iterations"] == 4
+    for config in configs.values():
+        assert config["network_def"]["filters"] == [8, 16]
+        assert config["decoder"]["_target_"] == "scripts.watershed.BCWatershed"
+        assert config["decoder"]["seed_contour"] == 3
+
+
+def test_a_misspelt_key_or_overlay_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the key image_z is in neither"):
+        merged_configs([], {"image_z": "Y.tif"})
+    with pytest.raises(InputError, match=r"no file none\.yaml"):
+        merged_configs(["none.yaml"], {})
+    (tmp_path / "bad.yaml").write_text("networ_def::filters: [8]\n")
+    with pytest.raises(InputError, match=r"bad\.yaml: the key networ_def::filters is in neither"):
+        merged_configs([tmp_path / "bad.yaml"], {})
+
+
+def test_the_app_folder_is_renewed_and_leaves_other_files_alone(tmp_path: Path, sample: Path) -> None:
+    app, configs = tmp_path / "app", merged_configs([], {})
+    write_app(app, sample, configs)
+    model = app / "model" / "cysgan"
+    (model / "outputs").mkdir()
+    write_app(app, sample, merged_configs([], {"image_y": "Y.tif"}))
+    assert (model / "outputs").is_dir()
+    assert (model / "models").resolve() == BUNDLE / "models"
+    assert (model / "configs" / "metadata.json").read_bytes() == (ROOT / "metadata.json").read_bytes()
+    assert json.loads((model / "configs" / "train.json").read_text())["image_y"] == "Y.tif"
+    assert ConfigParser.load_config_file(model / "configs" / "inference.json") == configs["inference"]
+    (sample / "other").mkdir()
+    (sample / "other" / "file").touch()
+    with pytest.raises(InputError, match="found other files"):
+        write_app(sample / "other", sample, configs)
+    (model / "scripts").unlink()
+    (model / "scripts").mkdir()
+    with pytest.raises(InputError, match="expected none or a link to the bundle"):
+        write_app(app, sample, configs)
+
+
+def test_the_command_becomes_the_server(
+    tmp_path: Path, sample: Path, volumes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(command, "check_environment", lambda: "0.8.5")
+    monkeypatch.setattr(command, "sample_app", lambda: sample)
+    monkeypatch.setattr(os, "execve", lambda *given: started.extend(given))
+    monkeypatch.chdir(volumes)
+    with pytest.raises(InputError, match=r"--start_from model\.pt: no such file"):
+        command.serve(str(volumes), start_from="model.pt")
+    shutil.copy(BUNDLE / "models" / "model.pt", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "volumes").symlink_to(volumes)
+    command.serve(
+        str(volumes), folder=str(tmp_path / "app"), port=81, image_y="volumes/imageY.tif", start_from="model.pt"
+    )
+    _, arguments, environment = started
+    assert "--port 81 --uvicorn_app scripts.label_server.app:app --conf models cysgan" in " ".join(arguments)
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(BUNDLE)
+    written = json.loads((tmp_path / "app" / "model" / "cysgan" / "configs" / "train.json").read_text())
+    assert written["image_y"] == [str(tmp_path / "volumes" / "imageY.tif")]
+    assert written["start_from"] == str(tmp_path / "model.pt")
+    assert "training: with volumes/imageY.tif as Y" in capsys.readouterr().out
+
+
+def test_weights_of_another_network_are_refused_before_the_server_starts(
+    tmp_path: Path, sample: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MONAI Label would load those that fit, and leave the rest random."""
+    monkeypatch.setattr(command, "check_environment", lambda: "0.8.5")
+    monkeypatch.setattr(command, "sample_app", lambda: sample)
+    with pytest.raises(InputError, match=r"model\.pt: does not fit the network"):
+        command.serve(str(tmp_path), config=str(tiny), folder=str(tmp_path / "app"))
+    assert not (tmp_path / "app").exists()
+    with pytest.raises(InputError, match="no such folder"):
+        command.serve(str(tmp_path / "studies"))
+
+
+# ---- the real server -------------------------------------------------------------------------------------------------
+needs_server = pytest.mark.skipif(not PYTHON.exists(), reason="make label-test makes the environment")
+
+
+class Server:
+    """A MONAI Label server, asked as its clients do."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.url, self.log = url, log
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+    ) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": kind}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.ask("GET", path)[1])
+
+    def form(self, method: str, path: str, file: Path | None = None, **params: Any) -> tuple[int, bytes]:
+        """A form of two parts, as 3D Slicer sends it: params as JSON, and a file."""
+        parts = [b'name="params"\r\n\r\n' + json.dumps(params).encode()]
+        if file:
+            head = f'name="label"; filename="{file.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+            parts.append(head.encode() + file.read_bytes())
+        body = b"".join(b"--part\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts)
+        return self.ask(method, path, body + b"--part--\r\n", "multipart/form-data; boundary=part")
+
+    def infer(self, image: str, output: str = "image", **params: Any) -> tuple[int, bytes]:
+        return self.form("POST", f"/infer/cysgan?image={image}&output={output}", **params)
+
+    def train(self, **params: Any) -> tuple[int, bytes]:
+        return self.ask("POST", "/train/cysgan?run_sync=true", json.dumps(params).encode())
+
+
+@contextmanager
+def serving(bundle: Path, studies: Path, *options: str) -> Iterator[Server]:
+    """The server that the command of a copied bundle starts, stopped again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = studies.with_suffix(".log")
+    line = [str(PYTHON), "-m", "scripts.label_server", "--studies", str(studies), "--port", str(port), *options]
+    environment = {**os.environ, "PYTHONPATH": str(STAND_IN), "OMP_NUM_THREADS": "2"}
+    server = Server(f"http://127.0.0.1:{port}", log)
+    with open(log, "w") as file:
+        process = subprocess.Popen(line, cwd=bundle, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            try:
+                server.ask("GET", "/info/")
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def copied(folder: Path) -> Path:
+    shutil.copytree(BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__", "outputs", "eval", "data"))
+    return folder
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write (Z, Y, X), or more axes, as a client's NIfTI."""
+    image: Any = nibabel.Nifti1Image(array.T, affine)
+    image.set_sform(affine, 1)
+    nibabel.save(image, path)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path, Path]]:
+    """The server without image_y, its bundle, and its studies: the same volume in four geometries, one with a label."""
+    folder = tmp_path_factory.mktemp("label")
+    bundle, studies = copied(folder / "bundle"), folder / "studies"
+    studies.mkdir()
+    pair = make_pair((24, 96, 96), seed=1)
+    save(studies / "turned.nii.gz", pair["imageY"], TURNED)
+    save(studies / "exchanged.nii.gz", pair["imageY"], EXCHANGED)
+    save(studies / "sheared.nii.gz", pair["imageY"], SHEARED)
+    save(studies / "channels.nii.gz", np.stack([pair["imageY"]] * 2), TURNED)
+    save(folder / "labelX.nii.gz", pair["labelY"].astype(np.int16), TURNED)
+    with serving(bundle, studies) as server:
+        yield server, bundle, studies
+
+
+@pytest.fixture(scope="module")
+def segmented(served: tuple[Server, Path, Path]) -> Path:
+    """Instances of the same files by the command line."""
+    _, bundle, studies = served
+    images = [str(studies / f"{name}.nii.gz") for name in ("turned", "exchanged")]
+    line = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"]
+    line += ["--image", str(images), "--output_ext", ".nii.gz", "--output_dir", str(studies.parent / "out")]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    ended = subprocess.run(line, cwd=bundle, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return studies.parent / "out"
+
+
+@needs_server
+def test_the_server_lists_the_model_with_one_label_and_the_switch(served: tuple[Server, Path, Path]) -> None:
+    info = served[0].get("/info/")
+    model = info["models"]["cysgan"]
+    assert (info["labels"], model["labels"]) == (["nucleus"], {"nucleus": 1})
+    assert (model["dimension"], model["config"]["instances"]) == (3, True)
+    assert "cysgan" in info["trainers"]
+
+
+@needs_server
+@pytest.mark.parametrize(("name", "affine"), [("turned", TURNED), ("exchanged", EXCHANGED)])
+def test_inference_returns_the_instances_of_the_command_line_in_the_geometry_of_the_file(
+    name: str, affine: np.ndarray, served: tuple[Server, Path, Path], segmented: Path, tmp_path: Path
+) -> None:
+    status, content = served[0].infer(name, result_dtype="uint16", result_extension=".nii.gz")
+    assert status == 200
+    (tmp_path / "label.nii.gz").write_bytes(content)
+    label: Any = nibabel.load(tmp_path / "label.nii.gz")
+    expected: Any = nibabel.load(segmented / f"{name}_instances.nii.gz")
+    assert label.shape == (96, 96, 24)
+    np.testing.assert_allclose(label.affine, affine, atol=1e-5)
+    ids = np.asarray(label.dataobj)
+    assert len(np.unique(ids)) > 5
+    np.testing.assert_array_equal(ids, np.asarray(expected.dataobj))
+
+
+@needs_server
+def test_the_server_tells_of_exchanged_axes_in_its_log(served: tuple[Server, Path, Path]) -> None:
+    status, answer = served[0].infer("exchanged", output="json")
+    assert status == 200
+    assert json.loads(answer)["instances"] > 5
+    assert "exchanged.nii.gz: orientation AIL" in served[0].log.read_text()
+
+
+@needs_server
+def test_the_datastore_keeps_the_foreground_as_one_label(served: tuple[Server, Path, Path]) -> None:
+    server, _, studies = served
+    status, answer = server.infer("turned", output="json", save_label=True, instances=False, result_extension=".nii.gz")
+    kept = server.get("/datastore/?output=all")["objects"]["turned"]["labels"]["original"]
+    assert (status, json.loads(answer)["label_names"]) == (200, {"nucleus": 1})
+    label: Any = nibabel.load(studies / "labels" / "original" / kept["info"]["name"])
+    assert np.unique(np.asarray(label.dataobj)).tolist() == [0, 1]
+
+
+@needs_server
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("channels", "channels.nii.gz: 4D, shape (96, 96, 24, 2)"),
+        ("sheared", "sheared.nii.gz: the axes of its affine are not at right angles"),
+    ],
+)
+def test_bad_input_is_answered_with_its_message(name: str, words: str, served: tuple[Server, Path, Path]) -> None:
+    status, answer = served[0].infer(name)
+    assert status == 400
+    assert words in json.loads(answer)["detail"]
+
+
+@needs_server
+def test_training_says_what_it_needs(served: tuple[Server, Path, Path]) -> None:
+    server, bundle, studies = served
+    before = (bundle / "models" / "model.pt").read_bytes()
+    status, answer = server.train(max_epochs=1)
+    assert (status, "submit the label of one first" in answer.decode()) == (400, True)
+    status, _ = server.form("PUT", "/datastore/label?image=turned", studies.parent / "labelX.nii.gz")
+    assert status == 200
+    assert "final" in server.get("/datastore/?output=all")["objects"]["turned"]["labels"]
+    status, answer = server.train(max_epochs=1)
+    assert (status, SENTENCE in json.loads(answer)["detail"]) == (400, True)
+    assert (bundle / "models" / "model.pt").read_bytes() == before
+
+
+@needs_server
+def test_training_with_a_volume_of_y_writes_the_weights(tmp_path: Path, tiny: Path) -> None:
+    """An overlay too: the smallest network, whose weights are put into the bundle first."""
+    bundle, studies, overlay = copied(tmp_path / "bundle"), tmp_path / "studies", tmp_path / "tiny.yaml"
+    studies.mkdir()
+    overlay.write_text(yaml.safe_dump({**yaml.safe_load(tiny.read_text()), "validation_interval": 100}))
+    pair = make_pair((20, 64, 64), seed=1)
+    save(studies / "x.nii.gz", pair["imageX"], TURNED)
+    save(tmp_path / "label.nii.gz", pair["labelX"].astype(np.int16), TURNED)
+    save(tmp_path / "y.nii.gz", pair["imageY"], TURNED)
+    network = ConfigParser(merged_configs([overlay], {})["inference"]).get_parsed_content("network_def")
+    torch.save(network.state_dict(), bundle / "models" / "model.pt")
+    with serving(bundle, studies, "--config", str(overlay), "--image_y", str(tmp_path / "y.nii.gz")) as server:
+        assert server.form("PUT", "/datastore/label?image=x", tmp_path / "label.nii.gz")[0] == 200
+        assert server.train(max_epochs=2, val_split=0.2, run_id="") == (200, b"{}")
+    old, new = (torch.load(bundle / "models" / f"model{tail}.pt", weights_only=True) for tail in ("_previous", ""))
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in old.items())
+    assert any(not torch.equal(value, old[name]) for name, value in new.items())
