@@ -123,9 +123,11 @@ def test_training_refuses_a_missing_file_and_lists_what_is_there(
     assert not out.exists()
 
 
-def test_training_without_a_volume_of_y_says_why_it_needs_one(train: Run, said: Said, volumes: Path, out: Path) -> None:
-    message = said(train, image_y=volumes / "none.tif")
-    assert "training needs an unlabelled volume of the target Y beside the labelled volumes of the source X" in message
+def test_training_without_a_volume_of_y_says_why_it_needs_one(volumes: Path, out: Path) -> None:
+    """Where the configuration is not checked before, as in MONAI Label."""
+    x, label, y = (str(volumes / name) for name in ("imageX_0.tif", "labelX_0.tif", "none.tif"))
+    with pytest.raises(InputError, match="an unlabelled volume of the target Y beside the labelled volumes of the sou"):
+        check_training(x, label, y, str(out), str(out / "model.pt"))
     assert not out.exists()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from monai.data.utils import create_file_basename
 from torch import nn
 
-from scripts.check.volume import TARGET_NEEDED
 from scripts.checkpoint import list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
@@ -173,7 +172,10 @@ def _check_target(image_y: Volumes, label_y: Volumes | None) -> None:
     try:
         list_volumes(image_y)
     except InputError as error:
-        raise InputError(f"{error} {TARGET_NEEDED}") from None
+        raise InputError(
+            f"{error} image_y: training needs an unlabelled volume of the target Y beside the labelled volumes of the "
+            "source X, and MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
+        ) from None
     volume_items(image_y, label_y)
 
 

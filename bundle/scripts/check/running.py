@@ -41,11 +41,12 @@ def check_run() -> None:
     if call is not None and call["config_file"] is not None:
         given = {**call["_args"], **call["kwargs"]}  # those of a file of arguments, and as typed, None among them
         overrides = {name: value for name, value in given.items() if name not in _own_arguments(workflow)}
-        found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"))
+        runs = any(frame.f_code.co_name == "run" for frame in _monai_frames())
+        found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"), volumes=runs)
     else:
         content = {name: value for name, value in config.items() if name != "_meta_"}
         merged = Merged([Source("", content, {})], {})
-        found = check_merged(merged, base, run_id)
+        found = check_merged(merged, base, run_id, volumes=False)  # of monai.bundle.load, which runs nothing, too
     refuse(found.problems)
 
 
@@ -61,6 +62,11 @@ def _callers() -> tuple[Any, dict[str, Any] | None]:
         if frame.f_code.co_name == "create_workflow" and "_args" in frame.f_locals:
             return workflow, frame.f_locals
     return workflow, None
+
+
+def _monai_frames() -> Iterator[FrameType]:
+    """Calls of MONAI's commands: `run`, or `load`, which makes a workflow without running it."""
+    return (frame for frame in _frames() if frame.f_globals.get("__name__") == "monai.bundle.scripts")
 
 
 def _frames() -> Iterator[FrameType]:

@@ -12,13 +12,7 @@ from scripts.check.tree import child
 from scripts.check.value import UNKNOWN, Values
 from scripts.errors import InputError
 
-__all__ = ["TARGET_NEEDED", "Volumes"]
-
-TARGET_NEEDED = (
-    "image_y: training needs an unlabelled volume of the target Y beside the labelled volumes of the source X, and "
-    "MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
-)
-"""For who trains from MONAI Label, and has named no volume of Y yet."""
+__all__ = ["Volumes"]
 
 Shape = tuple[int, ...]
 
@@ -74,7 +68,7 @@ class Volumes:
         try:
             names = list_volumes(spec)
         except InputError as error:
-            yield from self._once(key, f"{error} {TARGET_NEEDED}" if key == "image_y" else str(error))
+            yield from self._once(key, str(error))
             return []
         for name in names:
             try:

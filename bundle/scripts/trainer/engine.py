@@ -146,7 +146,9 @@ class CySGANTrainer(SourceTrainer):
 
     # ---- parts of the step -------------------------------------------------------------------------------------------
     def _with_noise(self, image: Tensor) -> Tensor:
-        return image + self.translation_noise * torch.randn_like(image) if self.translation_noise else image
+        if not self.translation_noise:
+            return image.view_as(image)  # no leaf, which hooks on modules do not take
+        return image + self.translation_noise * torch.randn_like(image)
 
     def _fools(self, name: str, fake: Tensor) -> Tensor:
         # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
