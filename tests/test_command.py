@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.command import BUNDLE, run_bundle
+from scripts.command import BUNDLE, as_read, run_bundle
 from scripts.errors import InputError
 
 
@@ -20,3 +20,8 @@ def test_a_command_that_fails_is_an_error_that_names_it(tmp_path: Path, capfd: p
         run_bundle("training", ["train"], missing)
     assert "none.tif" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_texts_are_read_as_by_the_command_line() -> None:
+    given = as_read({"patch_size": "[8, 16, 16]", "amp": "true", "output_dir": Path("out"), "label_y": None})
+    assert given == {"patch_size": [8, 16, 16], "amp": "true", "output_dir": "out", "label_y": None}

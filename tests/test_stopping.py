@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -280,8 +279,9 @@ def stopping(tmp_path: Path, *numbers: int) -> Any:
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """The handlers of signals, given back."""
+    """Python's own handlers of signals, which a test in the background has not; given back."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

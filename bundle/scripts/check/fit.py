@@ -31,14 +31,10 @@ def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> 
     """Compare values with the table of ranges, or with the type of the base's default."""
     defaults = Values(base)
     for key, found in walk(merged.config):
-        if not _comparable(merged.config, base, key):
+        if not _comparable(merged.config, base, key) or _derived(base, key, found):
             continue
-        if str(found).startswith("@") and found == child(base, key):  # told of the key that it means
-            continue
-        inside = is_component(child(merged.config, parent(key))) if parent(key) else False
-        default = UNKNOWN if inside else defaults[key] if has(base, key) else UNKNOWN
-        rule = rule_of(key, default)
-        value = values[key]
+        default = UNKNOWN if _inside_component(base, key) else defaults[key]
+        rule, value = rule_of(key, default), values[key]
         if is_component(child(base, key)) and isinstance(value, (bool, int, float, str)):
             yield Problem(merged.place(key), key, shown(found), "a definition, with _target_, or null")
         elif rule is not None and value is not UNKNOWN and not rule.holds(value):
@@ -124,6 +120,19 @@ def _comparable(config: Mapping[str, Any], base: Mapping[str, Any], key: str) ->
             return False
         above = parent(above)
     return True
+
+
+def _derived(base: Mapping[str, Any], key: str, found: Any) -> bool:
+    """Whether a value is worked out as in the base: what it comes from is told where it stands."""
+    return isinstance(found, str) and found.startswith(("@", "$")) and child(base, key) == found
+
+
+def _inside_component(base: Mapping[str, Any], key: str) -> bool:
+    """Whether the type of a default says little: arguments may take several."""
+    above = parent(key)
+    while above and not is_component(child(base, above)):
+        above = parent(above)
+    return above != ""
 
 
 def _kind(value: Any) -> Any:

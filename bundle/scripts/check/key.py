@@ -18,6 +18,7 @@ TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config"
 """What `--tracking` adds, or takes from the command line."""
 # What is wanted by habit, also where every volume is named by itself.
 _HARMLESS = ("dataset_dir", "bundle_root")
+_NOTED = "settings"  # what a checkpoint keeps to be compared, which has no other effect
 
 
 def unknown_keys(
@@ -70,7 +71,7 @@ def arguments_of_components(merged: Merged) -> Iterator[Problem]:
 
 def without_effect(merged: Merged, base: Mapping[str, Any]) -> Iterator[Problem]:
     """Find what the command line sets and the overlays have made idle: the base refers to it, nothing does now."""
-    used, before = referred(merged.config), referred(base)
+    used, before = (referred({k: v for k, v in config.items() if k != _NOTED}) for config in (merged.config, base))
     for key in merged.overridden:
         if _reached(before, key) and not _reached(used, key) and key.split(SEPARATOR)[0] not in _HARMLESS:
             advice = "An overlay has put something else in the place of what did; leave one of the two out."

@@ -58,9 +58,7 @@ class Merged:
         if adds:
             self._add(number, place, key, value)
             return
-        of_a_file = key == "network_def" and isinstance(value, dict) and set(value) == {"_target_"}
-        if not of_a_file:  # exported.yaml, whose network has nothing that could be set
-            self._refuse_undone(number, source, key)
+        self._refuse_undone(number, source, key)
         self._put(key, value)
         for inner, _ in walk(value, key):
             line = source.lines.get(inner)
@@ -124,7 +122,7 @@ class Merged:
 
     def _refuse_undone(self, number: int, source: Source, key: str) -> None:
         """Tell of what an earlier overlay set within what is replaced now."""
-        for inner in subtree(self._places, key):
+        for inner in () if source.last else subtree(self._places, key):
             earlier, place = self._places[inner]
             if inner != key and 0 < earlier < number and self._places.get(parent(inner), (0,))[0] != earlier:
                 advice = f"It replaces all of {key}; give it before."

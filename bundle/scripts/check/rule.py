@@ -71,7 +71,8 @@ def either(*rules: Rule) -> Rule:
 
 def one_of(*values: Any) -> Rule:
     """One of these values."""
-    return Rule(f"one of {', '.join(map(str, values))}", lambda value: not isinstance(value, bool) and value in values)
+    text = f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
+    return Rule(text, lambda value: not isinstance(value, bool) and value in values)
 
 
 def _not_over(value: float, high: float, below: bool) -> bool:
@@ -92,7 +93,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("image", "image_x", "image_y", "label"), FILES),
     "label_x": Rule("a file, a pattern or a list of these; oracle.yaml, which trains on Y, wants label_y", FILES.holds),
     "label_y": either(FILES, NULL),
-    "start_from": either(TEXT, NULL),
+    **dict.fromkeys(("start_from", "best_checkpoint"), either(TEXT, NULL)),
+    "resume": either(FLAG, one_of("auto")),
     **dict.fromkeys(("scale", "scale_x", "scale_y", "spacing"), several(POSITIVE, 3)),
     **dict.fromkeys(("patch_size", "sample_size", "block", "decoding_block"), several(whole(1), 3)),
     "decoding_halo": several(whole(0), 3),

@@ -39,7 +39,8 @@ def check_run() -> None:
     if isinstance(config[run_id], str) and (call is None or "monailabel" in sys.modules):
         return  # "run" as another name of "training", which is what MONAI asks for where nothing is to be run
     if call is not None and call["config_file"] is not None:
-        overrides = {name: value for name, value in call["_args"].items() if name not in _own_arguments(workflow)}
+        given = {**call["_args"], **call["kwargs"]}  # those of a file of arguments, and as typed, None among them
+        overrides = {name: value for name, value in given.items() if name not in _own_arguments(workflow)}
         runs = any(frame.f_code.co_name == "run" for frame in _monai_frames())
         found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"), volumes=runs)
     else:

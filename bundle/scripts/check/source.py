@@ -30,12 +30,14 @@ class Source(NamedTuple):
         content: its keys and values.
         lines: of each id, from 1.
         overlay_on: the bases that its head names: train, inference; nothing where it says none.
+        last: whether its head says that it goes after all others, so that it may replace what they set.
     """
 
     name: str
     content: dict[str, Any]
     lines: dict[str, int]
     overlay_on: tuple[str, ...] = ()
+    last: bool = False
 
 
 def read_source(path: str | Path) -> Source:
@@ -49,8 +51,7 @@ def read_source(path: str | Path) -> Source:
         raise InputError(f"{path}: no such file, expected a configuration, .yaml or .json. Relative to {Path.cwd()}.")
     text = path.read_text()
     try:
-        node = None if path.suffix == ".json" else yaml.compose(text, Loader=_Loader)
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
+        node, content = (None, json.loads(text)) if path.suffix == ".json" else _parsed(text)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
@@ -59,7 +60,8 @@ def read_source(path: str | Path) -> Source:
     _find_lines(node, "", lines, path)
     head = re.split(r"^[^#\s]", text, maxsplit=1, flags=re.M)[0]
     bases = _OVERLAY.search(head)
-    return Source(str(path), content or {}, lines, tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ())
+    overlay_on = tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ()
+    return Source(str(path), content or {}, lines, overlay_on, "after all others" in head)
 
 
 def base_of(config: Mapping[str, Any]) -> str | None:
@@ -77,6 +79,16 @@ def shipped(base: str) -> Source:
         InputError: it is gone.
     """
     return read_source(CONFIGS / f"{base}.yaml")
+
+
+def _parsed(text: str) -> tuple[Any, Any]:
+    """Nodes, which know their lines, and what they stand for."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _find_lines(node: Any, above: str, lines: dict[str, int], path: Path) -> None:
