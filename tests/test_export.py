@@ -243,6 +243,18 @@ def test_another_target_than_the_files_is_refused_by_name(
     assert found in str(expected_error(stopped.value))
 
 
+@pytest.mark.parametrize(
+    ("wanted", "words"), [("with_image", "has the maps alone, not the image"), ("amp", "runs in single precision")]
+)
+def test_what_a_file_cannot_give_is_refused_before_any_window(
+    wanted: str, words: str, exported: Callable[[str], Path], infer: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(Exception) as stopped:
+        infer("out", "exported", model_path=exported("ts"), **{wanted: True})
+    assert f"model.ts: {words}" in str(expected_error(stopped.value))
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_file_cannot_give_is_refused(exported: Callable[[str], Path]) -> None:
     run, x = opened(exported("ts")), image(1, 1, 4, 8, 8)
     with pytest.raises(InputError, match="has the maps alone, not the image; expected with_image: false"):

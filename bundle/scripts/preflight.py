@@ -103,6 +103,7 @@ def check_inference(
     model_path: str = "",
     representation: Any = None,
     decoder: Any = None,
+    inferer: Any = None,
 ) -> None:
     """See that every volume can be segmented and every result be written, so that none of several fails half-way.
 
@@ -117,10 +118,12 @@ def check_inference(
         model_path: file of the weights.
         representation: the maps that the network predicts.
         decoder: what is to decode them.
+        inferer: how the network is applied: with its image, in mixed precision; an exported network may lack either.
 
     Raises:
         InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written,
-            two volumes would give outputs of the same name, or the decoder takes other maps.
+            two volumes would give outputs of the same name, the decoder takes other maps, or the network cannot be
+            applied in that way.
     """
     check_decoder(representation, decoder)
     items = volume_items(image, label)
@@ -129,6 +132,8 @@ def check_inference(
     _refuse_same_names([item["image"] for item in items], output_dir)
     if network is not None:
         load_weights(network, model_path, getattr(representation, "names", ()))
+    if inferer is not None and (check_use := getattr(network, "check_use", None)) is not None:
+        check_use(inferer.with_image, inferer.amp)
     for item in items:
         _check_item(item)
 

@@ -51,14 +51,24 @@ class ExportedNetwork(nn.Module):
         self.path, self.note, self.run = Path(path).resolve(), note, run
         self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
+    def check_use(self, with_image: bool, amp: bool) -> None:
+        """See that the file can give what is wanted of it.
+
+        Raises:
+            InputError: the image is wanted and the file has the maps alone; or mixed precision is on.
+        """
+        if with_image and self.note is not None:
+            raise InputError(f"{self.path}: has the maps alone, not the image; expected with_image: false.")
+        if amp:
+            raise InputError(f"{self.path}: runs in single precision; expected amp: false.")
+
     def forward(self, x: Tensor) -> Tensor:
         """Return image and map logits, (B, 1 + M, Z, Y, X), of an image (B, 1, Z, Y, X).
 
         Raises:
             InputError: the file has the maps alone, none was loaded, or mixed precision is on.
         """
-        if self.note is not None:
-            raise InputError(f"{self.path}: has the maps alone, not the image; expected with_image: false.")
+        self.check_use(with_image=True, amp=False)
         return self._answer(x)
 
     def maps(self, x: Tensor) -> Tensor:
@@ -72,8 +82,7 @@ class ExportedNetwork(nn.Module):
     def _answer(self, x: Tensor) -> Tensor:
         if self.run is None:
             raise InputError("ExportedNetwork: no file was loaded; expected load_export or load_weights before.")
-        if torch.is_autocast_enabled(x.device.type):
-            raise InputError(f"{self.path}: runs in single precision; expected amp: false.")
+        self.check_use(with_image=False, amp=torch.is_autocast_enabled(x.device.type))
         return self.run(x)
 
     def __reduce__(self) -> tuple[Any, ...]:
