@@ -422,8 +422,7 @@ def configured(*overlays: str, **changes: Any) -> PatchPairs:
     x, y = ({"image": grey(20, 90, 90, seed=seed), "label": (grey(20, 90, 90, seed=seed) > 0.5) * 1} for seed in (0, 1))
     sampling = {name: part(name) for name in ("sample_size", "min_foreground")}
     transform, augmentation = part("train#patches#transform"), part("random_transforms")
-    pairs = PatchPairs([x], [{"image": y["image"]}], PATCH, 200, transform, augmentation, **sampling)
-    return pairs.set_random_state(0)
+    return PatchPairs([x], [{"image": y["image"]}], PATCH, 200, transform, augmentation, seed=0, **sampling)
 
 
 @pytest.mark.parametrize("overlays", [(), ("light_augmentation",), ("ablation_no_input_defects",), ("demo",)])
