@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LABEL := .venv-label
+LOWEST := .venv-lowest
+NEWEST := .venv-newest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test label-test package fuzz lint clean
+.PHONY: help install demo test label-test range-test package fuzz lint clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s%s\n", $$1, $$2 }'
@@ -42,6 +44,16 @@ $(LABEL)/.installed: requirements.txt tests/label/requirements.txt | $(INSTALLED
 
 label-test: install $(LABEL)/.installed  ## the environment .venv-label, and the tests of a MONAI Label server in it
 	$(BIN)/python -m pytest tests/test_label_server.py $(ARGS)
+
+# The ends of the ranges in pyproject.toml. uv resolves them, and fetches the interpreters where they are not there.
+range-test: install  ## all tests with the lowest versions on Python 3.10, and with the newest on Python 3.12
+	$(BIN)/python -m pip install --disable-pip-version-check uv
+	$(BIN)/uv venv --clear --python 3.10 $(LOWEST)
+	$(BIN)/uv pip install --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/uv venv --clear --python 3.12 $(NEWEST)
+	$(BIN)/uv pip install --python $(NEWEST) -r pyproject.toml --extra dev
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
 	$(BIN)/python tools/package.py $(ARGS)
