@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from scripts.errors import InputError
+from scripts.volume_io.npz import write_npz
 from scripts.volume_io.paths import replacing
 
 __all__ = ["WorkFolder"]
@@ -65,10 +66,7 @@ class WorkFolder:
         Raises:
             InputError: it cannot be written (no space left, no permission).
         """
-        with replacing(self._file(stage, block)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **dict[str, Any](result))
-            file.flush()
-            os.fsync(file.fileno())
+        write_npz(self._file(stage, block), result)
 
     def load(self, stage: str, block: int) -> dict[str, np.ndarray]:
         """Return what a stage found in a block.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ignite.engine import Engine
 from torch import Tensor
 
 from scripts.errors import InputError
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.npz import write_npz
 
 __all__ = ["OffendingBatch"]
 
@@ -39,12 +37,9 @@ class OffendingBatch:
         """Write the file; that it cannot be written is said, and hides the error before it from nobody."""
         found = engine.state.offending
         path = self.path if engine.state.rank == 0 else self.path.with_stem(f"{self.path.stem}_rank{engine.state.rank}")
-        volumes: dict[str, Any] = {
-            k: v.detach().float().cpu().numpy() for k, v in found["batch"].items() if isinstance(v, Tensor)
-        }
+        volumes = {k: v.detach().float().cpu().numpy() for k, v in found["batch"].items() if isinstance(v, Tensor)}
         try:
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, iteration=found["iteration"], message=found["message"], **volumes)
+            write_npz(path, {"iteration": found["iteration"], "message": found["message"], **volumes})
         except InputError as error:
             logger.warning("the batch of iteration %d is not kept: %s", found["iteration"], error)
         else:
