@@ -46,13 +46,14 @@ label-test: install $(LABEL)/.installed  ## the environment .venv-label, and the
 	$(BIN)/python -m pytest tests/test_label_server.py $(ARGS)
 
 # The ends of the ranges in pyproject.toml. uv resolves them, and fetches the interpreters where they are not there.
+# --no-config: the [tool.uv.pip] there is for requirements.txt, and would bring wheels of Python 3.10 to any other.
 range-test: install  ## all tests with the lowest versions on Python 3.10, and with the newest on Python 3.12
 	$(BIN)/python -m pip install --disable-pip-version-check uv
 	$(BIN)/uv venv --clear --python 3.10 $(LOWEST)
-	$(BIN)/uv pip install --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev
+	$(BIN)/uv pip install --no-config --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 	$(BIN)/uv venv --clear --python 3.12 $(NEWEST)
-	$(BIN)/uv pip install --python $(NEWEST) -r pyproject.toml --extra dev
+	$(BIN)/uv pip install --no-config --python $(NEWEST) -r pyproject.toml --extra dev
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
