@@ -28,13 +28,14 @@ def train(shape: Shape, iterations: int, configs: Sequence[str], changes: Mappin
     """Training iterations on one batch; the operations are counted in one more."""
     parser = parsed(configs, {"warm_up_iterations": 0, **changes})
     settings, batch = _settings(parser), _batch(parser, shape)
-    trainer = CySGANTrainer(device="cpu", max_epochs=1, data_loader=[batch] * iterations, **settings)
+    settings["device"] = parser.get_parsed_content("device")
+    trainer = CySGANTrainer(max_epochs=1, data_loader=[batch] * iterations, **settings)
     watch = Stopwatch()
     trainer.add_event_handler(Events.ITERATION_STARTED, watch.start)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, watch.stop)
     trainer.run()
     result = watch.result(terms=sum(weight > 0 for weight in trainer.loss_weights.values()))
-    flops = operations(CySGANTrainer(device="cpu", max_epochs=1, data_loader=[batch], **settings).run)
+    flops = operations(CySGANTrainer(max_epochs=1, data_loader=[batch], **settings).run)
     return result | {"flops": flops, "precision": PRECISION[settings["amp"]]}
 
 
