@@ -78,14 +78,19 @@ REPRESENTATION = Representation([Foreground(), Contour(), SignedDistance()])
 
 
 def build(
-    networks: Networks, batches: list[dict[str, Any]] | None = None, epochs: int = 1, rate: float = 1e-3, **options: Any
+    networks: Networks,
+    batches: list[dict[str, Any]] | None = None,
+    epochs: int = 1,
+    rate: float = 1e-3,
+    device: str = "cpu",
+    **options: Any,
 ) -> CySGANTrainer:
     optimizers = {name: adamw(network, rate) for name, network in networks.items()}
     optimizers["warm_up"] = adamw(networks["generator_yx"], rate)
     schedules = warm_up_cosine(optimizers, 100, 10)
     loader = [batch()] if batches is None else batches
     parts = {"networks": networks, "optimizers": optimizers, "schedules": schedules, "representation": REPRESENTATION}
-    return CySGANTrainer(device="cpu", max_epochs=epochs, data_loader=loader, **parts, **options)
+    return CySGANTrainer(device=device, max_epochs=epochs, data_loader=loader, **parts, **options)
 
 
 def weights(networks: Mapping[str, nn.Module]) -> dict[str, list[Tensor]]:
