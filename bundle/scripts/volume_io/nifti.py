@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.openers import Opener
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
@@ -68,7 +69,9 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Pa
     image.set_sform(affine[:, REVERSED], code=1)
     image.set_qform(affine[:, REVERSED], code=1)
     image.header.set_xyzt_units(next(key for key, value in UNITS.items() if value == unit))
-    nibabel.save(image, path)
+    # nibabel.save leaves its file open where the disk is full, and a removed file keeps its room until it is closed
+    with Opener(path, "wb") as file:
+        image.to_file_map(image.make_file_map({"image": file}))
 
 
 def placed(image: Any) -> tuple[np.ndarray, str]:
