@@ -46,11 +46,11 @@ def read(path: Path) -> Volume:
             short.
     """
     with complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
-        series = file.series
+        series = file.series[0]  # newer versions of tifffile look at the planes, and complain, when it is taken
         refuse_partial(told, path)
-        shape = [series[0].shape[axis] for axis in volume_axes(file, path)]
-        check_memory(shape, series[0].dtype, path)
-        array = series[0].asarray().reshape(shape)
+        shape = [series.shape[axis] for axis in volume_axes(file, path)]
+        check_memory(shape, series.dtype, path)
+        array = series.asarray().reshape(shape)
         refuse_partial(told, path)
         size = voxel_size(file)
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
