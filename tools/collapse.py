@@ -1,22 +1,28 @@
-"""Short trainings, healthy and broken on purpose, whose statistics tests/collapse.json keeps.
+"""Trainings whose statistics tests/collapse.json keeps: short ones, broken on purpose, and what whole ones left.
 
-`python tools/collapse.py D --out tests/collapse.json`, D being what `python -m scripts.example --output_dir D` writes.
-Half an hour on two CPU cores; `--cases healthy,frozen` makes some of them.
+`python tools/collapse.py record D --out tests/collapse.json`, D being what `python -m scripts.example --output_dir D`
+writes, makes the short ones; a quarter of an hour on two CPU cores, and `--cases copied,frozen` makes some of them.
+`python tools/collapse.py keep outputs/train/collapse.csv NAME --out tests/collapse.json` takes one that ran.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import fire
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
+
 from material import parsed
 from scripts.handlers import CollapseWatch
+from scripts.handlers.table import read_table
+from scripts.trainer import CySGANTrainer
 
 MODEL = Path(__file__).parents[1] / "bundle" / "models" / "model.pt"
 SETTINGS = {"start_from": str(MODEL), "max_iterations": 2000, "warm_up_iterations": 0}
@@ -39,9 +45,26 @@ def record(
     for name in chosen:
         watch = CollapseWatch(interval)
         _trainer(dataset_dir, name, iterations, watch).run()
-        found = json.loads(path.read_text()) if path.exists() else {}
-        found[name] = {k: [_short(row.get(k)) for row in watch.history] for k in watch.history[-1]}
-        path.write_text(_compact(found))
+        _put(path, name, watch.history)
+
+
+def keep(table: str, name: str, out: str, until: int = 1_000_000_000) -> None:
+    """Keep the statistics of a training that ran.
+
+    Args:
+        table: the collapse.csv that it left.
+        name: of the case; what begins with "healthy" must not be commented on.
+        out: JSON file; a case of the same name in it is replaced.
+        until: the last iteration.
+    """
+    rows = read_table(Path(table), until)
+    _put(Path(out), name, [{key: float(value) for key, value in row.items()} for row in rows])
+
+
+def _put(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    found = json.loads(path.read_text()) if path.exists() else {}
+    found[name] = {k: [_short(row.get(k)) for row in rows] for k in rows[-1]}
+    path.write_text(_compact(found))
 
 
 def _trainer(dataset_dir: str, name: str, iterations: int, watch: CollapseWatch) -> Any:
@@ -52,8 +75,6 @@ def _trainer(dataset_dir: str, name: str, iterations: int, watch: CollapseWatch)
     names = ("networks", "optimizers", "schedules", "representation", "loss_weights", "pool_size", "translation_noise")
     parts = {part: parser.get_parsed_content(part) for part in names}
     loader = parser.get_parsed_content("train#dataloader")
-    from scripts.trainer import CySGANTrainer
-
     trainer = CySGANTrainer(device="cpu", max_epochs=1, data_loader=loader, handlers=[watch], **parts)
     spoil(trainer)
     return trainer
@@ -97,11 +118,6 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "healthy": ({}, _nothing),
     "frozen": ({"discriminator_learning_rate": 0.0}, _nothing),
     "too_fast": ({"learning_rate": 0.05, "learning_rate_warm_up": 1}, _nothing),
-    "strong_discriminator": (
-        {"discriminator_learning_rate": 0.005, "learning_rate": 1e-6, "learning_rate_warm_up": 1},
-        _nothing,
-    ),
-    "adversarial_100": ({"loss_weights::adversarial_x": 100.0, "loss_weights::adversarial_y": 100.0}, _nothing),
     "constant": ({}, _forced(lambda image: 0 * image)),
     "checkered": ({}, _forced(_checkered)),
     "copied": ({}, _copied),
@@ -124,4 +140,4 @@ def _compact(found: dict[str, dict[str, list[float | None]]]) -> str:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    fire.Fire(record, name="tools/collapse.py")
+    fire.Fire({"record": record, "keep": keep}, name="tools/collapse.py")
