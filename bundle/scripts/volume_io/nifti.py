@@ -70,7 +70,7 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Pa
     image.set_qform(affine[:, REVERSED], code=1)
     image.header.set_xyzt_units(next(key for key, value in UNITS.items() if value == unit))
     # nibabel.save leaves its file open where the disk is full, and a removed file keeps its room until it is closed
-    with Opener(path, "wb") as file:
+    with Opener(str(path), "wb") as file:
         image.to_file_map(image.make_file_map({"image": file}))
 
 
