@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from scripts.volume_io import (
     VolumeReader,
     check_writable,
     list_volumes,
+    open_volume,
     read_maps,
     read_volume,
     tiff,
@@ -416,6 +418,26 @@ def test_cut_tiff_is_an_error_not_a_smaller_volume(
         path.write_bytes(part)
         with pytest.raises(InputError, match=r"a\.tif .*damaged or cut short"):
             read_volume(path)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize(("planes", "back"), [(3, 0), (3, 2), (150, 120)])
+def test_planes_in_a_circle_are_refused(tmp_path: Path, planes: int, back: int, bigtiff: bool) -> None:
+    path = tmp_path / "a.tif"
+    options: dict[str, Any] = {"photometric": "minisblack", "contiguous": False, "metadata": None, "bigtiff": bigtiff}
+    tifffile.imwrite(path, np.zeros((planes, 8, 8), np.uint8), **options)
+    assert read_volume(path)[0].shape == (planes, 8, 8)
+    with tifffile.TiffFile(path) as file:
+        form, first, last = file.tiff, file.pages[back], file.pages[planes - 1]
+        end = last.offset + form.tagnosize + len(last.tags) * form.tagsize
+    with open(path, "r+b") as raw:
+        raw.seek(end)
+        assert raw.read(form.offsetsize) == bytes(form.offsetsize)  # nothing follows
+        raw.seek(end)
+        raw.write(struct.pack(form.offsetformat, first.offset))
+    for read in (read_volume, open_volume):
+        with pytest.raises(InputError, match=rf"a\.tif is damaged: plane {planes - 1} is followed by plane {back}\."):
+            read(path)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".nii", ".nii.gz"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from scripts.volume_io.volume import (
     numeric,
 )
 
-__all__ = ["complaints", "read", "refuse_partial", "volume_axes", "voxel_size", "write"]
+__all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "volume_axes", "voxel_size", "write"]
 
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 # classic TIFF has 32-bit offsets; the directories of the planes need some of that room
@@ -46,6 +48,7 @@ def read(path: Path) -> Volume:
             short.
     """
     with complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+        refuse_loop(file, path)
         series = file.series[0]  # newer versions of tifffile look at the planes, and complain, when it is taken
         refuse_partial(told, path)
         shape = [series.shape[axis] for axis in volume_axes(file, path)]
@@ -131,6 +134,26 @@ def complaints() -> Iterator[list[str]]:
         yield messages
     finally:
         logger.removeHandler(handler)
+
+
+def refuse_loop(file: tifffile.TiffFile, path: Path) -> None:
+    """Follow the chain of planes once, by the offset at the end of each; tifffile goes round a loop for ever.
+
+    Raises:
+        InputError: a plane is followed by one before it.
+    """
+    form, handle, seen = file.tiff, file.filehandle, dict[int, int]()
+    offset = file.pages.first.offset
+    while 0 < offset < handle.size:
+        if offset in seen:
+            raise InputError(
+                f"{path} is damaged: plane {len(seen) - 1} is followed by plane {seen[offset]}. Copy it anew."
+            )
+        seen[offset] = len(seen)
+        handle.seek(offset)
+        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        handle.seek(tags * form.tagsize, os.SEEK_CUR)
+        (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
 
 
 def refuse_partial(told: list[str], path: Path) -> None:

@@ -75,6 +75,7 @@ class _Stack:
 def open_parts(path: Path) -> TiffVolume:
     """Open a stack; the errors are those of `tiff.read`."""
     with tiff.complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+        tiff.refuse_loop(file, path)
         series = file.series[0]
         tiff.refuse_partial(told, path)
         axes = tiff.volume_axes(file, path)
