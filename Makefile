@@ -31,9 +31,9 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
 	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
 
-# two at a time, each with one thread: most of the time goes into commands that are started
+# two at a time, each with one thread: most of the time goes into commands that are started; tests/conftest.py has the order
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # MONAI Label wants older packages than the bundle, so it has an environment of its own, of the same Python
 $(LABEL)/.installed: requirements.txt tests/label/requirements.txt | $(INSTALLED)
@@ -51,10 +51,10 @@ range-test: install  ## all tests with the lowest versions on Python 3.10, and w
 	$(BIN)/python -m pip install --disable-pip-version-check uv
 	$(BIN)/uv venv --clear --python 3.10 $(LOWEST)
 	$(BIN)/uv pip install --no-config --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(BIN)/uv venv --clear --python 3.12 $(NEWEST)
 	$(BIN)/uv pip install --no-config --python $(NEWEST) -r pyproject.toml --extra dev
-	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
 	$(BIN)/python tools/package.py $(ARGS)
