@@ -36,7 +36,7 @@ REACHED = {
     "adversarial_s": {"generator_yx"},
     "adversarial_s_rec": {"generator_xy"},
 }
-EXTRA = {"identity": BOTH, "correlation": BOTH}
+EXTRA = {"identity": BOTH, "correlation": BOTH, "segmentation_same_x": {"generator_yx"}}
 
 Networks = dict[str, nn.Module]
 
@@ -284,13 +284,18 @@ def test_four_passes_give_the_gradients_of_six(networks: Callable[[], Networks])
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9)
 
 
-def test_a_step_asks_each_generator_twice() -> None:
+@pytest.mark.parametrize(
+    ("more", "xy", "yx"), [((), 2, 2), (("segmentation_same_x",), 2, 3), (("segmentation_same_x", "identity"), 3, 3)]
+)
+def test_a_step_asks_each_generator_twice_and_once_more_where_it_is_given_its_own_domain(
+    more: tuple[str, ...], xy: int, yx: int
+) -> None:
     networks = small_networks()
     calls = Counter[str]()
     for name in BOTH:
         networks[name].register_forward_hook(lambda *_, name=name: calls.update([name]))
-    build(networks).run()
-    assert calls == {"generator_xy": 2, "generator_yx": 2}
+    build(networks, loss_weights=dict.fromkeys(more, 1.0)).run()
+    assert calls == {"generator_xy": xy, "generator_yx": yx}
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.25])
@@ -323,10 +328,11 @@ def test_segmentation_is_the_loss_of_the_representation_on_the_logits() -> None:
     with torch.no_grad():
         output = networks["generator_xy"](volumes["image_x"])
         again = networks["generator_yx"](output[:, :1].tanh())
-        expected = [REPRESENTATION.loss(maps[:, 1:], volumes["target_x"]).item() for maps in (output, again)]
-    trainer = build(networks, [volumes])
+        same = networks["generator_yx"](volumes["image_x"])
+        expected = [REPRESENTATION.loss(maps[:, 1:], volumes["target_x"]).item() for maps in (output, again, same)]
+    trainer = build(networks, [volumes], loss_weights={"segmentation_same_x": 1.0})
     trainer.run()
-    found = [trainer.state.output[name] for name in ("segmentation_x", "segmentation_rec_x")]
+    found = [trainer.state.output[f"segmentation_{name}"] for name in ("x", "rec_x", "same_x")]
     assert found == pytest.approx(expected, rel=1e-4)
 
 

@@ -7,10 +7,11 @@ from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.source import NON_FINITE
-from scripts.trainer.update import FiniteWatch, Update
+from scripts.trainer.update import UNPUBLISHED, FiniteWatch, Update
 
 __all__ = [
     "NON_FINITE",
+    "UNPUBLISHED",
     "WARM_UP_COMPLETED",
     "CySGANTrainer",
     "FiniteWatch",

@@ -19,7 +19,10 @@ from scripts.trainer.engine import CySGANTrainer
 
 __all__ = ["MeanTeacherTrainer", "TwoStepTrainer"]
 
-_ON_MAPS = ("segmentation_x", "segmentation_rec_x", "structure", "adversarial_s", "adversarial_s_rec")
+_ON_MAPS = (
+    *("segmentation_x", "segmentation_rec_x", "segmentation_same_x"),
+    *("structure", "adversarial_s", "adversarial_s_rec"),
+)
 
 
 class TwoStepTrainer(CySGANTrainer):

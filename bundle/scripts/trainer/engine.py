@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,6 +115,7 @@ class CySGANTrainer(SourceTrainer):
         rec_x, logits_rec_x = self._translate("generator_yx", noisy_y)
         rec_y, logits_rec_y = self._translate("generator_xy", noisy_x)
         maps_y, maps_rec_y = activate(logits_y), activate(logits_rec_y)
+        same_x = functools.cache(lambda: self._translate("generator_yx", batch["image_x"]))
         terms: dict[str, Callable[[], Tensor]] = {
             "adversarial_y": lambda: self._fools("discriminator_y", fake_y),
             "adversarial_x": lambda: self._fools("discriminator_x", fake_x),
@@ -124,7 +126,8 @@ class CySGANTrainer(SourceTrainer):
             "structure": lambda: F.l1_loss(maps_y, maps_rec_y),
             "adversarial_s": lambda: self._fools("discriminator_s", maps_y),
             "adversarial_s_rec": lambda: self._fools("discriminator_s", maps_rec_y),
-            "identity": lambda: self._identity(batch),
+            "identity": lambda: self._identity(batch, same_x()[0]),
+            "segmentation_same_x": lambda: self.representation.loss(same_x()[1], batch["target_x"]),
             "correlation": lambda: (
                 anticorrelation(fake_y, batch["recon_x"], self.correlation_margin)
                 + anticorrelation(fake_x, batch["recon_y"], self.correlation_margin)
@@ -159,7 +162,6 @@ class CySGANTrainer(SourceTrainer):
         loss_real = self.adversarial(scores_real, target_is_real=True, for_discriminator=True)
         return loss_real + self.adversarial(scores_fake, target_is_real=False, for_discriminator=True)
 
-    def _identity(self, batch: dict[str, Tensor]) -> Tensor:
-        same_x, _ = self._translate("generator_yx", batch["image_x"])
+    def _identity(self, batch: dict[str, Tensor], same_x: Tensor) -> Tensor:
         same_y, _ = self._translate("generator_xy", batch["image_y"])
         return F.l1_loss(same_x, batch["recon_x"]) + F.l1_loss(same_y, batch["recon_y"])

@@ -15,7 +15,10 @@ from scripts.losses import check_finite
 from scripts.optimizers import gradient_norm, has_gradient
 from scripts.trainer.gradient_cut import GradientCut
 
-__all__ = ["FiniteWatch", "Update"]
+__all__ = ["UNPUBLISHED", "FiniteWatch", "Update"]
+
+UNPUBLISHED = ("identity", "correlation", "segmentation_same_x")
+"""Terms that the published method lacks."""
 
 
 class FiniteWatch:
@@ -93,7 +96,7 @@ class Update:
 
     def weight(self, name: str) -> float:
         """Weight of a term."""
-        return self.weights.get(name, 0.0 if name in ("identity", "correlation") else 1.0)
+        return self.weights.get(name, 0.0 if name in UNPUBLISHED else 1.0)
 
     def __call__(
         self,
