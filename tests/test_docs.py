@@ -41,7 +41,7 @@ NOT_RUN = {
     "napari": "opens a window, and is not part of the environment",
     "unzip": "needs a download of 1.7 GB",
     "sbatch": "needs a SLURM cluster",
-    "dask": "needs several machines; --scheduler local is run by test_blockwise.py",
+    "dask": "needs several machines; test_blockwise_cluster.py starts both on one",
     "mlflow": "serves until it is stopped, and is not part of the environment",
     "monailabel": "what scripts.label_server starts, by hand",
     "curl": "what test_label_server.py asks from Python",

@@ -32,7 +32,7 @@ class WorkFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # workers have other working directories
 
     def open(self, settings: Mapping[str, Any]) -> None:
         """Make the folder, or see that it is that of a run with the same settings.

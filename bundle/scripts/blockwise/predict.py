@@ -158,14 +158,15 @@ def predict_volume(
         InputError: something does not fit; named before any prediction, where one can know.
         UnfinishedError: this shard's blocks are done and those of others are not.
     """
+    image, out = (os.path.abspath(os.path.expanduser(path)) for path in (image, out))  # workers' directories differ
     volume, schedule = open_volume(image), schedule or Schedule()
     check_volume(volume)
     grid = Grid.of(volume.shape, block)
     check_block(grid, prediction.inferer)
     check_intensity(prediction.intensity_range)
     threads = _threads(schedule, device_of(prediction.network))
-    folder = WorkFolder(f"{os.fspath(out)}.work")
-    settings = {"image": os.path.abspath(image), "last_change": last_change(image), "shape": grid.shape}
+    folder = WorkFolder(f"{out}.work")
+    settings = {"image": image, "last_change": last_change(image), "shape": grid.shape}
     settings |= {"dtype": str(volume.dtype), "block": grid.block}
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
         check_store(Path(out), folder, len(grid))

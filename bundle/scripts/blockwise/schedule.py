@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from scripts.blockwise.cluster import dask_cluster
 from scripts.errors import InputError
 
 __all__ = ["Schedule", "Work"]
@@ -81,8 +81,8 @@ class Schedule:
     @contextmanager
     def _workers(self) -> Iterator[Callable[[Work, Sequence[int]], Iterator[int]]]:
         if self.scheduler:
-            with _dask_client(self.scheduler, self.workers) as client:
-                yield lambda work, blocks: _by_dask(client, work, blocks)
+            with dask_cluster(self.scheduler, self.workers) as cluster:
+                yield cluster.run
         elif self.workers > 1:
             # spawned, not forked: libraries with threads (HDF5, tensorstore, torch) do not survive a fork
             with ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn")) as pool:
@@ -112,50 +112,3 @@ def _by_processes(pool: ProcessPoolExecutor, work: Work, blocks: Sequence[int]) 
     finally:
         for future in futures:
             future.cancel()
-
-
-@contextmanager
-def _dask_client(scheduler: str, workers: int) -> Iterator[Any]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise InputError(f"--scheduler {scheduler} needs Dask: pip install distributed.") from error
-    if scheduler == "local":
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=20)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {scheduler}: {error}. Expected tcp://host:port, or local."
-        ) from error
-    with client:
-        client.run(_importable, sys.path[0])
-        yield client
-
-
-def _importable(folder: str) -> None:
-    """Let a worker on another machine find the bundle, in the folder that it has here."""
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-
-
-def _by_dask(client: Any, work: Work, blocks: Sequence[int]) -> Iterator[int]:
-    from distributed import as_completed as as_completed_there
-    from distributed.scheduler import KilledWorker
-
-    futures = dict(zip(client.map(work, blocks, pure=False), blocks, strict=True))
-    try:
-        for future in as_completed_there(list(futures)):
-            future.result()
-            yield futures[future]
-    except KilledWorker as error:
-        raise InputError(
-            f"workers died over and over at one block: {error}. See their logs; memory may be short."
-        ) from error
-    finally:
-        client.cancel(list(futures))

@@ -36,9 +36,10 @@ class Maps:
         dataset: str | None = None,
         unit: bool | None = None,
     ) -> None:
+        path = os.path.abspath(os.path.expanduser(path))  # workers have other working directories
         self.volume: ChunkedVolume = open_volume(path, dataset, ndim=4)
         channels, names = self.volume.shape[0], self.volume.channel_names
-        self.first = first_map(os.fspath(path), channels, names, decoder.map_names)
+        self.first = first_map(path, channels, names, decoder.map_names)
         self._check_count(channels - self.first, decoder.recipe())
         self.unit = self._checked(unit)
 

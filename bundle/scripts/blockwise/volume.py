@@ -113,7 +113,7 @@ def checked_target(out: str | os.PathLike[str], table: str | os.PathLike[str] | 
     Raises:
         InputError: another format, or one of them exists.
     """
-    target = Path(os.path.expanduser(out))
+    target = Path(os.path.expanduser(out)).absolute()
     if target.suffix != ".zarr":
         raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
     stem = target.name.removesuffix(".zarr").removesuffix(".ome")
