@@ -196,7 +196,7 @@ def test_voxel_sizes_as_others_write_them(tmp_path: Path, content: Any, shape: A
         ("tzyx", (2, 4, 5, 6), "axes tzyx"),
         ("tczyx", (1, 2, 4, 5, 6), "axes tczyx"),
         ("cyx", (4, 5, 6), "axes cyx"),
-        ("xyz", (4, 5, 6), "axes xyz"),
+        ("xyx", (4, 5, 6), "axes xyx"),
     ],
 )
 def test_several_channels_and_other_axes_are_refused(tmp_path: Path, axes: str, shape: Any, words: str) -> None:

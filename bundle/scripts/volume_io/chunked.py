@@ -31,7 +31,7 @@ class Layout(NamedTuple):
         shape: as stored, all axes.
         dtype: as stored.
         chunks: as stored; the part that is decoded at once.
-        axes: which stored axes are (Z, Y, X) or (C, Z, Y, X); the others have length 1.
+        axes: which stored axes are (Z, Y, X) or (C, Z, Y, X), in this order; the others have length 1.
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         channel_names: nothing where the file does not say.
     """
@@ -50,8 +50,9 @@ class ChunkedVolume:
 
     It can be pickled and goes over to forked processes: it holds the name of the file, and each process opens it when
     it first reads. Threads of one process take turns. Memory: the part that is asked for, and what is decoded at once:
-    a chunk of HDF5, a layer of the part's chunks of Zarr, a plane of TIFF that is not stored plainly. Between two reads
-    nothing is kept but what the HDF5 library caches, a few megabytes.
+    a chunk of HDF5, a layer of the part's chunks of Zarr, a plane of TIFF that is not stored plainly; twice the part
+    where the file has its axes in another order. Between two reads nothing is kept but what the HDF5 library caches, a
+    few megabytes.
 
     Attributes:
         name: path as given, for messages.
@@ -93,7 +94,7 @@ class ChunkedVolume:
             return np.empty(shape, self.dtype)
         with self._lock_of_process(), decoding(Path(self.name), self.kind):
             part = self._read(self._source(), self._stored(slices))
-        return native(part.reshape(shape))
+        return native(arranged(part, self._layout.axes))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, shape={self.shape}, dtype={self.dtype}, chunks={self.chunks})"
@@ -211,13 +212,11 @@ def plane_chunks(shape: Sequence[int]) -> tuple[int, ...]:
     return (*[1] * (len(shape) - 2), *shape[-2:])
 
 
-def kept_axes(shape: Sequence[int], ndim: int) -> tuple[int, ...]:
-    """Return which axes are left when those of length 1 are dropped, the first ones first, until `ndim` are left."""
-    axes = list(range(len(shape)))
-    for axis in range(len(shape)):
-        if len(axes) > ndim and shape[axis] == 1:
-            axes.remove(axis)
-    return tuple(axes)
+def arranged(part: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Bring a part of the stored array to the order of `axes`; the other axes have length 1. Copies if it must."""
+    others = [axis for axis in range(part.ndim) if axis not in axes]
+    part = part.transpose(*axes, *others)
+    return np.ascontiguousarray(part.reshape(part.shape[: len(axes)]))
 
 
 def nbytes(shape: Sequence[int], dtype: np.dtype) -> int:

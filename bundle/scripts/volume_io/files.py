@@ -12,7 +12,8 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io import hdf5, nifti, tiff, zarr
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
-from scripts.volume_io.volume import Volume, as_voxel_size, diagonal_affine, native, numeric, spacing_of
+from scripts.volume_io.unit import as_voxel_size
+from scripts.volume_io.volume import Volume, diagonal_affine, native, numeric, spacing_of
 
 __all__ = ["load", "read_channel_names", "read_maps", "read_volume", "write_volume"]
 

@@ -9,19 +9,20 @@ import h5py
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io.attribute import NAMES_ATTRIBUTE
+from scripts.volume_io.axis import arrange, kept_axes
+from scripts.volume_io.chunked import arranged
+from scripts.volume_io.hdf5_header import letters_of, meant_type, voxel_size
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.volume import Volume, as_voxel_size, check_memory, diagonal_affine, native, numeric
+from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, numeric
 
-__all__ = ["NAMES_ATTRIBUTE", "SIZE_ATTRIBUTES", "channel_names", "choose", "read", "voxel_size", "write"]
-
-# as PlantSeg, BigDataProcessor and others write it: (z, y, x) in micrometres
-SIZE_ATTRIBUTES = ("element_size_um", "voxel_size_um", "voxel_size")
-# ours: what the channels of (C, Z, Y, X) are, "image", "foreground", …
-NAMES_ATTRIBUTE = "channels"
+__all__ = ["NAMES_ATTRIBUTE", "channel_names", "choose", "read", "write"]
 
 
 def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
-    """Read a dataset of `ndim` axes; axes of length 1 beyond these are dropped. Memory: that of the array.
+    """Read a dataset of `ndim` axes, whatever their order; axes of length 1 beyond these are dropped.
+
+    Memory: that of the array; twice that where its axes are in another order.
 
     Args:
         path: the file.
@@ -32,10 +33,10 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: no such dataset, none or several to choose from, other axes, no numbers, or a damaged file.
     """
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        chosen = choose(file, dataset, ndim, path)
+        chosen, axes = choose(file, dataset, ndim, path)
         check_memory(chosen.shape, chosen.dtype, f"{path}::{chosen.name.lstrip('/')}")
-        size = voxel_size(chosen)
-        array = chosen[()].reshape(_squeezed(chosen.shape, ndim))
+        size = voxel_size(chosen, letters_of(chosen))
+        array = arranged(chosen[()].view(meant_type(chosen)), axes)
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
 
 
@@ -67,8 +68,8 @@ def write(
             stored.attrs[NAMES_ATTRIBUTE] = list(names)
 
 
-def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
-    """Return the dataset that `read` reads.
+def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> tuple[h5py.Dataset, tuple[int, ...]]:
+    """Return the dataset that `read` reads, and which of its axes are (Z, Y, X) or (C, Z, Y, X).
 
     Raises:
         InputError: as `read`, but for damage.
@@ -76,19 +77,7 @@ def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.
     chosen = _found(file, dataset, ndim, path)
     name = f"{path}::{chosen.name.lstrip('/')}"
     numeric(chosen.dtype, name)
-    if len(_squeezed(chosen.shape, ndim)) != ndim:
-        axes = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
-        raise InputError(f"{name}: {chosen.ndim}D, shape {chosen.shape}; expected {axes}.")
-    return chosen
-
-
-def voxel_size(dataset: h5py.Dataset) -> tuple[float, float, float] | None:
-    """Read the voxel size from the dataset's attributes, or else from those of its group or of the file."""
-    for node in (dataset, dataset.parent, dataset.file):
-        for name in SIZE_ATTRIBUTES:
-            if name in node.attrs:
-                return as_voxel_size(node.attrs[name])
-    return None
+    return chosen, arrange(letters_of(chosen), chosen.shape or (), ndim, name)
 
 
 def _found(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
@@ -99,15 +88,7 @@ def _found(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.
         if dataset.strip("/") not in found:
             raise InputError(f"{path}: no dataset {dataset!r}; it has: {listing}.")
         return found[dataset.strip("/")]
-    fitting = [node for node in found.values() if len(_squeezed(node.shape, ndim)) == ndim]
+    fitting = [node for node in found.values() if len(kept_axes(node.shape or (), ndim)) == ndim]
     if len(found) == 1 or len(fitting) == 1:
         return next(iter(fitting or found.values()))
     raise InputError(f"{path}: which dataset? It has: {listing}. Name one that is {ndim}D: {path}::name.")
-
-
-def _squeezed(shape: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """Return the shape with leading, then any other, axes of length 1 dropped until `ndim` are left."""
-    sizes = list(shape or ())
-    while len(sizes) > ndim and 1 in sizes:
-        sizes.remove(1)
-    return tuple(sizes)

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 
 from scripts.volume_io import hdf5
-from scripts.volume_io.chunked import ChunkedVolume, Layout, kept_axes, plane_chunks
+from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
+from scripts.volume_io.hdf5_header import letters_of, meant_type, voxel_size
 from scripts.volume_io.paths import decoding
 
 __all__ = ["Hdf5Volume", "open_parts"]
@@ -28,7 +29,7 @@ class Hdf5Volume(ChunkedVolume):
         return h5py.File(self._path, "r")[self._dataset]
 
     def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
-        return source[box]
+        return source[box].view(self._layout.dtype)
 
     def _shut(self, source: Any) -> None:
         source.file.close()
@@ -37,14 +38,14 @@ class Hdf5Volume(ChunkedVolume):
 def open_parts(path: Path, dataset: str | None, ndim: int) -> Hdf5Volume:
     """Open a dataset; the choice and the errors are those of `hdf5.read`."""
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        chosen = hdf5.choose(file, dataset, ndim, path)
+        chosen, axes = hdf5.choose(file, dataset, ndim, path)
         layout = Layout(
             f"{path}::{chosen.name.lstrip('/')}",
             chosen.shape,
-            chosen.dtype,
+            meant_type(chosen),
             chosen.chunks or plane_chunks(chosen.shape),
-            kept_axes(chosen.shape, ndim),
-            hdf5.voxel_size(chosen),
+            axes,
+            voxel_size(chosen, letters_of(chosen)),
             [str(name) for name in chosen.attrs.get(hdf5.NAMES_ATTRIBUTE, ())],
         )
         return Hdf5Volume(path, layout, chosen.name)

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.volume import MICROMETRES, as_voxel_size, length_unit
+from scripts.volume_io.axis import axis_letters
+from scripts.volume_io.unit import as_text, as_voxel_size, in_micrometres, is_without_length, warn_once
 from scripts.volume_io.zarr_node import Node, node_at, write_attributes
 
 __all__ = ["Level", "Multiscale", "multiscale_of", "write_ome_metadata"]
 
 VoxelSize = tuple[float, float, float]
 VERSIONS = {2: "0.4", 3: "0.5"}
-# axes of versions before 0.3
+# axes of versions before 0.3, which all have five
 OLD_AXES = "tczyx"
 
 
@@ -35,7 +36,7 @@ class Multiscale(NamedTuple):
     """An image in several resolutions.
 
     Attributes:
-        axes: one letter for each stored axis, "tczyx" or some of these.
+        axes: one letter for each stored axis, t, c, z, y, x, or "?"; "" where nothing is said (versions before 0.3).
         levels: the finest first.
         channel_names: nothing where the group does not say.
     """
@@ -56,14 +57,16 @@ def multiscale_of(node: Node) -> Multiscale | None:
         return None
     try:
         image = ome["multiscales"][0]
-        given = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in image.get("axes", OLD_AXES)]
-        axes = "".join(str(axis["name"])[:1].lower() for axis in given)
-        units = [axis.get("unit") for axis, name in zip(given, axes, strict=True) if name in "zyx"]
-        levels = [(str(level["path"]), _scale(level, image, axes)) for level in image["datasets"]]
-        sizes = _micrometres([scale for _, scale in levels], units)
+        given = image.get("axes", OLD_AXES)
+        axes = axis_letters(given) or "?" * len(given)
+        units = {letter: _unit(axis) for letter, axis in zip(axes, given, strict=True)}
+        scales = [_scale(level, image, axes, node.path) for level in image["datasets"]]
+        sizes = _micrometres(scales, [units.get(axis) for axis in "zyx"], node.path)
+        paths = [str(level["path"]) for level in image["datasets"]]
         channels = ome.get("omero", {}).get("channels", ())
         names = [str(channel["label"]) for channel in channels if "label" in channel]
-        return Multiscale(axes, [Level(path, size) for (path, _), size in zip(levels, sizes, strict=True)], names)
+        levels = [Level(path, size) for path, size in zip(paths, sizes, strict=True)]
+        return Multiscale(axes if "axes" in image else OLD_AXES, levels, names)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         expected = "those of OME-Zarr 0.4 or 0.5 (axes, datasets with paths and scales)"
         raise InputError(f"{node.path}: metadata 'multiscales' is damaged ({error!r}); expected {expected}.") from error
@@ -155,26 +158,40 @@ def _transformations(finest: np.ndarray, factors: Sequence[float], channel: list
     ]
 
 
-def _scale(level: Mapping[str, Any], image: Mapping[str, Any], axes: str) -> np.ndarray | None:
+def _unit(axis: Any) -> Any:
+    return axis.get("unit") if isinstance(axis, Mapping) else None
+
+
+def _scale(level: Mapping[str, Any], image: Mapping[str, Any], axes: str, path: Path) -> np.ndarray | None:
     """Multiply the scales of a level and of the whole image; (z, y, x), None where there is none."""
     product: np.ndarray | None = None
     for owner in (level, image):
-        for step in owner.get("coordinateTransformations", ()):
+        for step in owner.get("coordinateTransformations") or ():
             if step["type"] == "scale" and "scale" in step:
-                factors = np.asarray(step["scale"], dtype=float)
+                factors = _of_space(step["scale"], axes)
+                if factors is None:
+                    found = f"a scale of {len(step['scale'])} numbers for the axes {axes}"
+                    warn_once(f"{path}: {found}; expected one for each axis. The voxel size is taken as unknown.")
+                    return None
                 product = factors if product is None else product * factors
-    if product is None or len(product) != len(axes):
+    return product
+
+
+def _of_space(scale: Sequence[float], axes: str) -> np.ndarray | None:
+    """Return the factors (z, y, x) of a scale with one for each axis, or for each one in space, as Fractal wrote."""
+    factors = np.asarray(scale, dtype=float)
+    space = [letter for letter in axes if letter in "zyx"]
+    if sorted(space) != ["x", "y", "z"] or len(factors) not in (3, len(axes)):
         return None
-    return np.array([product[i] for i, axis in enumerate(axes) if axis in "zyx"])
+    listed = axes if len(factors) == len(axes) else space
+    return np.array([factors[listed.index(axis)] for axis in "zyx"])
 
 
-def _micrometres(scales: Sequence[np.ndarray | None], units: Sequence[str | None]) -> list[VoxelSize | None]:
-    """Give scales in micrometres; without a unit those of which the finest is 1, 1, 1 are no lengths."""
-    if not any(units) and scales and scales[0] is not None and np.allclose(scales[0], 1):
+def _micrometres(scales: Sequence[np.ndarray | None], units: Sequence[Any], path: Path) -> list[VoxelSize | None]:
+    """Give scales in micrometres; without any unit those of which the finest is 1, 1, 1 are no lengths."""
+    if all(unit is None or not as_text(unit) for unit in units):
+        is_counted = bool(scales) and scales[0] is not None and np.allclose(scales[0], 1)
+        return [None if is_counted or scale is None else as_voxel_size(scale) for scale in scales]
+    if all(is_without_length(unit) for unit in units):
         return [None] * len(scales)
-    known = [length_unit(unit) if unit else "unknown" for unit in units]
-    if None in known:
-        return [None] * len(scales)
-    return [
-        None if scale is None else as_voxel_size(scale * [MICROMETRES[str(unit)] for unit in known]) for scale in scales
-    ]
+    return [None if scale is None else in_micrometres(scale, units, path) for scale in scales]

@@ -10,38 +10,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from scripts.errors import InputError
+from scripts.volume_io.chunked import arranged
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.volume import (
-    MICROMETRES,
-    Volume,
-    as_voxel_size,
-    check_memory,
-    diagonal_affine,
-    fitting_integer,
-    length_unit,
-    native,
-    numeric,
-)
+from scripts.volume_io.tiff_header import volume_axes, voxel_size
+from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, fitting_integer, native
 
-__all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "volume_axes", "voxel_size", "write"]
+__all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "write"]
 
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 # classic TIFF has 32-bit offsets; the directories of the planes need some of that room
 CLASSIC_BYTES = 2**32 - 2**26
-# up to so many planes of a C or T axis may well be channels or times
-FEW = 8
 # complaints after which a file is given up
 MOST = 100
 
 
 def read(path: Path) -> Volume:
-    """Read a stack as (Z, Y, X). Memory: that of the array; compressed planes are decoded one by one into it.
+    """Read a stack as (Z, Y, X).
+
+    Memory: that of the array; compressed planes are decoded one by one into it. Twice that where the file says that its
+    axes are in another order.
 
     Raises:
         InputError: 2D, colour, more or other axes than a volume has, several images in one file, or a file that is cut
@@ -51,9 +43,9 @@ def read(path: Path) -> Volume:
         refuse_loop(file, path)
         series = file.series[0]  # newer versions of tifffile look at the planes, and complain, when it is taken
         refuse_partial(told, path)
-        shape = [series.shape[axis] for axis in volume_axes(file, path)]
-        check_memory(shape, series.dtype, path)
-        array = series.asarray().reshape(shape)
+        axes = volume_axes(file, path)
+        check_memory(series.shape, series.dtype, path)
+        array = arranged(series.asarray(), axes)
         refuse_partial(told, path)
         size = voxel_size(file)
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
@@ -93,24 +85,6 @@ def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Pat
         compression="zlib",
         **(_ome_tags(size) if is_ome else _imagej_tags(size)),
     )
-
-
-def voxel_size(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
-    """Read the voxel size (z, y, x) in micrometres of an open file."""
-    return _ome_size(file.ome_metadata) if file.ome_metadata else _imagej_size(file)
-
-
-def volume_axes(file: tifffile.TiffFile, path: Path) -> tuple[int, ...]:
-    """Return which axes of an open file's only image are Z, Y, X; the others have length 1.
-
-    Raises:
-        InputError: as `read`, but for damage.
-    """
-    _refuse_several(file.series, path)
-    (series,) = file.series
-    axes = _volume_axes(series.axes, series.shape, path)
-    numeric(series.dtype, path)
-    return axes
 
 
 @contextmanager
@@ -160,56 +134,6 @@ def refuse_partial(told: list[str], path: Path) -> None:
     """Raise an InputError if `complaints` has collected any."""
     if told:
         raise InputError(f"{path} is damaged or cut short: {told[0]}. Copy it anew.")
-
-
-def _refuse_several(series: Sequence[tifffile.TiffPageSeries], path: Path) -> None:
-    if len(series) != 1:
-        shapes = ", ".join(f"{one.axes} {one.shape}" for one in series)
-        raise InputError(f"{path}: {len(series)} images ({shapes}); expected one volume. Save that one by itself.")
-
-
-def _volume_axes(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...]:
-    """Return the axes but those of length 1, if what is left is Z (or unnamed planes: I, Q), Y, X.
-
-    Many a stack is marked as channels or times by the program that wrote it (tifffile's default for ImageJ and OME), so
-    these are taken for Z, with a warning, where there are more than `FEW`.
-    """
-    kept = tuple(i for i, size in enumerate(shape) if size > 1 or axes[i] in "YX")
-    names, sizes = "".join(axes[i] for i in kept), tuple(shape[i] for i in kept)
-    found = f"{path}: axes {names} of shape {sizes}"
-    if "S" in names:
-        raise InputError(f"{found}, a colour (RGB) image; expected one grey value per voxel. Save one channel of it.")
-    if len(names) < 3:
-        raise InputError(f"{found}, a 2D image; expected a stack of planes, (Z, Y, X).")
-    if names in ("CYX", "TYX") and sizes[0] > FEW:
-        logging.getLogger(__name__).warning(
-            "%s: the %d planes of its %s axis are taken as Z.", path, sizes[0], names[0]
-        )
-    elif names not in ("ZYX", "IYX", "QYX"):
-        raise InputError(f"{found}; expected ZYX. Save one channel, one time point, its planes as slices (Z).")
-    return kept
-
-
-def _imagej_size(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
-    """Read ImageJ's `spacing` (1 where left out) and resolution tags, in its `unit` (micrometres where left out)."""
-    meta, tags = file.imagej_metadata or {}, file.pages.first.tags
-    unit = length_unit(meta.get("unit", "um"))
-    if unit is None or not {"spacing", "unit"} & set(meta) or not ("XResolution" in tags and "YResolution" in tags):
-        return None
-    (x_count, x_length), (y_count, y_length) = tags["XResolution"].value, tags["YResolution"].value
-    sizes = (meta.get("spacing", 1.0), y_length / max(y_count, 1), x_length / max(x_count, 1))
-    return as_voxel_size(np.multiply(sizes, MICROMETRES[unit]))
-
-
-def _ome_size(description: str) -> tuple[float, float, float] | None:
-    """Read PhysicalSizeZ, Y, X with their units (micrometres where left out) from OME-XML."""
-    nodes = ElementTree.fromstring(description).iter()
-    pixels = next((node for node in nodes if node.tag.rpartition("}")[2] == "Pixels"), ElementTree.Element("Pixels"))
-    sizes = [float(pixels.get(f"PhysicalSize{axis}", "nan")) for axis in "ZYX"]
-    units = [length_unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"]
-    if None in units:
-        return None
-    return as_voxel_size([size * MICROMETRES[str(unit)] for size, unit in zip(sizes, units, strict=True)])
 
 
 def _imagej_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scripts.errors import InputError
 from scripts.volume_io import tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
 from scripts.volume_io.paths import decoding
+from scripts.volume_io.tiff_header import volume_axes, voxel_size
 
 __all__ = ["TiffVolume", "open_parts"]
 
@@ -62,13 +64,15 @@ class _Stack:
             return np.array(self.mapped[box])
         sides = [part.stop - part.start for part in box]
         part = np.empty(sides, self.dtype)
-        planes = part.reshape(-1, *sides[-2:])
-        wanted = np.arange(len(self.series.pages)).reshape(self.shape[:-2])[box[:-2]]
+        pages = len(self.series.pages)
+        outer = next(axis for axis in range(len(sides)) if prod(self.shape[:axis]) == pages)
+        planes = part.reshape(-1, *sides[outer:])
+        wanted = np.arange(pages).reshape(self.shape[:outer])[box[:outer]]
         for plane, index in zip(planes, wanted.ravel(), strict=True):
             page = self.series.pages[int(index)]
             if page is None:
                 raise InputError(f"{self.file.filename}: plane {index} is missing. Copy it anew.")
-            plane[...] = page.asarray().reshape(self.shape[-2:])[box[-2:]]
+            plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
         return part
 
 
@@ -78,8 +82,7 @@ def open_parts(path: Path) -> TiffVolume:
         tiff.refuse_loop(file, path)
         series = file.series[0]
         tiff.refuse_partial(told, path)
-        axes = tiff.volume_axes(file, path)
-        voxel_size = tiff.voxel_size(file)
+        axes, size = volume_axes(file, path), voxel_size(file)
         stored = series.dtype.newbyteorder(file.byteorder)
-        layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, voxel_size)
+        layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, size)
         return TiffVolume(path, layout)

@@ -1,4 +1,4 @@
-"""What the formats have in common: the volume with its geometry, units of length, and integer types."""
+"""What the formats have in common: the volume with its geometry, and integer types."""
 
 from __future__ import annotations
 
@@ -10,30 +10,15 @@ import numpy as np
 import psutil
 
 from scripts.errors import InputError
+from scripts.volume_io.unit import MICROMETRES, as_voxel_size
 
 __all__ = [
-    "MICROMETRES",
     "Volume",
-    "as_voxel_size",
     "check_memory",
     "diagonal_affine",
-    "length_unit",
     "native",
     "spacing_of",
 ]
-
-# "unknown" lengths (most NIfTI files that people write themselves say nothing) are taken as micrometres
-MICROMETRES = {"nm": 1e-3, "um": 1.0, "unknown": 1.0, "mm": 1e3, "cm": 1e4, "inch": 25400.0, "m": 1e6}
-SPELLINGS = {
-    "micron": "um",
-    "microns": "um",
-    "micrometer": "um",
-    "micrometre": "um",
-    "nanometer": "nm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-}
 
 
 class Volume(NamedTuple):
@@ -50,28 +35,6 @@ class Volume(NamedTuple):
     voxel_size: tuple[float, float, float] | None
     affine: np.ndarray
     unit: str
-
-
-def length_unit(text: str | None) -> str | None:
-    """Return the key of `MICROMETRES` for a unit as files spell it, None for one that is no length (such as "pixel").
-
-    >>> length_unit("\u00b5m"), length_unit("Micron"), length_unit("pixel")
-    ('um', 'um', None)
-    """
-    # ImageJ writes the micro sign as an escape, and there are two such signs: U+00B5 and the Greek letter U+03BC
-    name = (text or "").strip().lower().replace("\\u00b5", "u").replace("\u00b5", "u").replace("\u03bc", "u")
-    name = SPELLINGS.get(name, name)
-    return name if name in MICROMETRES else None
-
-
-def as_voxel_size(values: Sequence[float] | np.ndarray | None) -> tuple[float, float, float] | None:
-    """Return three positive finite floats, or None for anything else: what files say may be nonsense."""
-    if values is None or np.shape(values) != (3,):
-        return None
-    sizes = np.asarray(values, dtype=float)
-    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        return None
-    return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
 def diagonal_affine(voxel_size: Sequence[float] | None) -> np.ndarray:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.chunked import kept_axes
-from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
+from scripts.volume_io.attribute import NAMES_ATTRIBUTE, attributed_size
+from scripts.volume_io.axis import UNKNOWN, arrange, axis_letters, fitted, kept_axes, stated_axes
 from scripts.volume_io.ome import Multiscale, multiscale_of
 from scripts.volume_io.paths import is_zarr
-from scripts.volume_io.volume import MICROMETRES, as_voxel_size, length_unit
 from scripts.volume_io.zarr_node import Node, arrays_below, node_at
 
 __all__ = ["Choice", "choose", "listing", "volume_axes"]
@@ -87,38 +86,31 @@ def _known(array: Node) -> Choice:
         for level in image.levels if image is not None else ():
             if image is not None and folder / level.path == array.path:
                 return Choice(array, image.axes, level.voxel_size, image.channel_names)
-    return Choice(array, "", _attributed_size(array.attributes), array.attributes.get(NAMES_ATTRIBUTE, ()))
-
-
-def _attributed_size(attributes: Mapping[str, Any]) -> VoxelSize | None:
-    """Read the voxel size from an array's attributes, micrometres unless `units` (z, y, x) says otherwise."""
-    size = next((as_voxel_size(attributes[name]) for name in SIZE_ATTRIBUTES if name in attributes), None)
-    units = [length_unit(unit) for unit in attributes.get("units", ("um",) * 3)]
-    if size is None or None in units or len(units) != 3:
-        return None
-    return as_voxel_size([length * MICROMETRES[str(unit)] for length, unit in zip(size, units, strict=True)])
+    letters = _letters(array)
+    size = attributed_size(array.attributes, letters, array.path)
+    return Choice(array, letters, size, array.attributes.get(NAMES_ATTRIBUTE, ()))
 
 
 def volume_axes(chosen: Choice, ndim: int) -> tuple[int, ...]:
-    """Return which stored axes are (Z, Y, X), or (C, Z, Y, X); the others have length 1.
+    """Return which stored axes are (Z, Y, X), or (C, Z, Y, X), in this order; the others have length 1.
 
     Raises:
-        InputError: there are others, or these are not there.
+        InputError: there are others, these are not there, or the array and its group name them differently.
     """
-    shape, names = chosen.node.shape, chosen.axes
-    expected = "(Z, Y, X)" if ndim == 3 else "(C, Z, Y, X)"
-    found = f"{chosen.node.path}: {len(shape)}D, {f'axes {names} of ' if names else ''}shape {shape}"
-    axes = kept_axes(shape, ndim)
-    if len(names) == len(shape):  # named: only the others may be dropped, whatever the lengths
-        wanted = "zyx" if ndim == 3 else "czyx"
-        axes = tuple(axis for axis, name in enumerate(names) if name in wanted)
-        if "".join(names[axis] for axis in axes) != wanted or any(
-            size > 1 for axis, size in enumerate(shape) if axis not in axes
-        ):
-            axes = ()
-    if len(axes) != ndim:
-        raise InputError(f"{found}; expected {expected}. Save one channel, one time point.")
-    return axes
+    array, letters = chosen.node, chosen.axes
+    own = _letters(array)
+    if len(letters) != len(array.shape):
+        letters = own
+    elif own and any(a != b and UNKNOWN not in (a, b) for a, b in zip(letters, own, strict=True)):
+        found = f"the group says {letters}, the array {own}"
+        raise InputError(f"{array.path}: contradictory axes, {found}. Correct their metadata.")
+    return arrange(letters, array.shape, ndim, array.path)
+
+
+def _letters(array: Node) -> str:
+    """Return the axes that an array names: dimension_names of version 3, or attributes (xarray's and others)."""
+    names = axis_letters(array.metadata.get("dimension_names"))
+    return fitted(names, array.shape, array.path) or stated_axes(array.attributes, array.shape, array.path)
 
 
 def listing(path: Path) -> str:

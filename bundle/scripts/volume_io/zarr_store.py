@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io.attribute import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
 from scripts.volume_io.chunked import Box, ChunkedVolume, Layout
-from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
 from scripts.volume_io.paths import is_zarr
-from scripts.volume_io.volume import as_voxel_size, native, native_dtype, numeric
+from scripts.volume_io.unit import as_voxel_size
+from scripts.volume_io.volume import native, native_dtype, numeric
 from scripts.volume_io.zarr_array import ZarrArray, open_array
 from scripts.volume_io.zarr_choice import choose, listing, volume_axes
 from scripts.volume_io.zarr_node import Node, make_group, node_at, write_array
@@ -33,7 +34,8 @@ class ZarrVolume(ChunkedVolume):
 
     def __init__(self, node: Node, layout: Layout) -> None:
         super().__init__(layout)
-        self._path, self._format = node.path.absolute(), node.zarr_format
+        # TensorStore takes no path with ".." in it
+        self._path, self._format = node.path.resolve(), node.zarr_format
 
     def __setitem__(self, box: Box, array: np.ndarray) -> None:
         """Write a part, given as for reading.
@@ -50,13 +52,19 @@ class ZarrVolume(ChunkedVolume):
         if 0 in shape:
             return
         stored = self._stored(slices)
-        array = array.reshape([part.stop - part.start for part in stored]).astype(self._layout.dtype, copy=False)
+        array = self._to_stored(array).astype(self._layout.dtype, copy=False)
         with self._lock_of_process():
             source: ZarrArray = self._source()
             try:
                 source.write(stored, array)
             except (ValueError, OSError) as error:
                 raise InputError(f"{self.name} cannot be written: {_first_words(error)}") from error
+
+    def _to_stored(self, array: np.ndarray) -> np.ndarray:
+        """Undo `arranged`: give the part the order of the stored axes, and those of length 1."""
+        axes = self._layout.axes
+        others = [axis for axis in range(len(self._layout.shape)) if axis not in axes]
+        return array.reshape(*array.shape, *[1] * len(others)).transpose(np.argsort([*axes, *others]))
 
     def _open(self) -> ZarrArray:
         return open_array(self._path, self._format)
