@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,17 +56,60 @@ def server(tmp_path: Path, labels: np.ndarray) -> Iterator[StoreServer]:
         running.shutdown()
 
 
-def status(server: StoreServer, path: str) -> int:
+PAGE = "http://127.0.0.1:4567"
+
+
+def answer_to(server: StoreServer, path: str, *headers: tuple[str, str], method: str = "GET") -> tuple[int, str | None]:
+    """The status, and the page that may read the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
-    connection.request("GET", path)
+    connection.putrequest(method, path, skip_host=any(name == "Host" for name, _ in headers))
+    for name, value in headers:
+        if value:
+            connection.putheader(name, value)
+    connection.endheaders()
     answer = connection.getresponse()
-    assert answer.getheader("Access-Control-Allow-Origin") == "*"
-    return answer.status
+    answer.read()
+    return answer.status, answer.getheader("Access-Control-Allow-Origin")
+
+
+def status(server: StoreServer, path: str) -> int:
+    """Of a path after the token."""
+    return answer_to(server, f"/{server.token}{path}")[0]
 
 
 def test_the_files_of_a_store_are_served(server: StoreServer) -> None:
     assert status(server, "/instances/.zattrs") == 200
     assert status(server, "/instances/0/.zarray") == 200
+    assert server.address("instances") == f"zarr://http://{server.host}/{server.token}/instances"
+
+
+def test_a_token_of_its_own_is_needed(server: StoreServer, tmp_path: Path) -> None:
+    with StoreServer({"instances": tmp_path / "a.ome.zarr"}) as other:
+        assert len(server.token) > 40 and server.token != other.token
+    for token in ("", f"/{other.token}", f"/{server.token[:-1]}", f"/{server.token}%C3%A9", f"/x/{server.token}"):
+        assert answer_to(server, f"{token}/instances/.zattrs")[0] == 404
+
+
+def test_a_page_that_is_not_the_viewer_is_refused(server: StoreServer) -> None:
+    path = f"/{server.token}/instances/.zattrs"
+    assert answer_to(server, path, ("Origin", PAGE)) == (403, None)
+    server.origin = PAGE
+    assert answer_to(server, path, ("Origin", PAGE)) == (200, PAGE)
+    assert answer_to(server, path) == (200, PAGE)
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:4568", "https://127.0.0.1:4567", f"{PAGE}.evil"):
+        assert answer_to(server, path, ("Origin", origin)) == (403, PAGE)
+        assert answer_to(server, path, ("Origin", origin), method="HEAD")[0] == 403
+        assert answer_to(server, path, ("Origin", PAGE), ("Origin", origin))[0] == 403
+
+
+def test_a_name_that_leads_here_is_refused(server: StoreServer) -> None:
+    """A page's own name may be made to lead to 127.0.0.1, and then it reads as the page's own server."""
+    path, port = f"/{server.token}/instances/.zattrs", server.server_address[1]
+    for host in ("", "evil.example", f"evil.example:{port}", "127.0.0.1", "127.0.0.1:1", f"127.0.0.1:{port}.evil"):
+        assert answer_to(server, path, ("Host", host))[0] == 403
+    assert answer_to(server, path, ("Host", server.host), ("Host", "evil.example"))[0] == 403
+    assert answer_to(server, path, ("Host", server.host))[0] == 200
+    assert answer_to(server, path, method="POST")[0] == 501
 
 
 @pytest.mark.parametrize(
@@ -75,7 +119,17 @@ def test_nothing_else_is_served(server: StoreServer, path: str) -> None:
     assert status(server, path) == 404
 
 
-@pytest.mark.parametrize("path", ["/instances/link", "/instances//etc/hostname", "/secret.txt", "/other/.zattrs"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/instances/link",
+        "/instances//etc/hostname",
+        "/secret.txt",
+        "/other/.zattrs",
+        f"/instances/{'a' * 300}",
+        "/instances/%00",
+    ],
+)
 def test_nothing_outside_the_store_is_served(server: StoreServer, path: str) -> None:
     assert status(server, path) == 404
 
@@ -86,6 +140,7 @@ def test_layers_are_the_stores(server: StoreServer) -> None:
         (layer,) = open_viewer(server).state.layers
         assert (layer.name, layer.layer.type) == ("instances", "segmentation")
         assert layer.layer.source[0].url == server.address("instances")
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", str(server.origin))
     finally:
         neuroglancer.stop()
 
