@@ -354,7 +354,7 @@ def test_an_unfinished_shard_ends_with_its_own_status(pred: Path, tmp_path: Path
     flags = ("--shard", "1", "--shards", "2")
     run = subprocess.run(command(pred, tmp_path / "o.zarr", *flags), cwd=BUNDLE, capture_output=True, text=True)
     assert run.returncode == 75
-    assert "Give the same command again" in run.stdout
+    assert "Give the same command again" in run.stderr
 
 
 def test_two_runs_of_one_output_are_refused(pred: Path, tmp_path: Path) -> None:

@@ -25,3 +25,14 @@ def test_a_command_that_fails_is_an_error_that_names_it(tmp_path: Path, capfd: p
 def test_texts_are_read_as_by_the_command_line() -> None:
     given = as_read({"patch_size": "[8, 16, 16]", "amp": "true", "output_dir": Path("out"), "label_y": None})
     assert given == {"patch_size": [8, 16, 16], "amp": "true", "output_dir": "out", "label_y": None}
+
+
+def test_a_path_that_looks_like_a_number_is_handed_on_as_a_name() -> None:
+    given = {
+        "output_dir": "20241105",
+        "image_y": ["1e5", "b.tif"],
+        "dataset_dir": Path("0x10"),
+        "label_y": "fish#2.tif",
+    }
+    assert as_read(given) == {**given, "dataset_dir": "0x10"}
+    assert as_read({"image_x": "['a.tif','b.tif']"}) == {"image_x": ["a.tif", "b.tif"]}

@@ -1,1 +1,10 @@
 """CySGAN: segment an unlabelled volume by translating it to and from a labelled one."""
+
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m scripts.X` is looking for its module: an import may fail before `start` runs
+    if sys.version_info < (3, 11):
+        sys.exit(f"error: Python {sys.version.split()[0]} found, 3.11 or 3.12 needed: {sys.executable}")
+    from scripts.start import plain_errors
+
+    plain_errors()

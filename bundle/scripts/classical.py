@@ -6,16 +6,20 @@ the network wherever a result is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
+
+from scripts.argument import unknown_flag
+from scripts.errors import InputError
+from scripts.start import start
 
 __all__ = ["classical_foreground", "classical_instances", "segment_file"]
 
@@ -88,12 +92,35 @@ def segment_file(
     dataset: str | None = None,
     **options: Any,
 ) -> None:
-    """Segment a volume file; without ``spacing`` its own voxel size counts, or 2:1:1 where it has none."""
-    from scripts.volume_io import read_volume, write_volume
+    """Segment a volume file; without ``spacing`` its own voxel size counts, or 2:1:1 where it has none.
 
+    Args:
+        image: volume, nuclei bright.
+        out: file for the instances; its extension says the format.
+        spacing: voxel size z,y,x; only ratios count.
+        dataset: name of the volume, where the file has several.
+        options: numbers of `classical_instances`: smoothing, background, opening, seed_smoothing, seed_distance,
+            min_instance_size.
+
+    Raises:
+        InputError: a flag or a file is not as expected, or the result cannot be written.
+    """
+    from scripts.volume_io import check_writable, read_volume, write_volume
+
+    _check_options(options)
+    check_writable(out)
     volume, voxel_size = read_volume(image, dataset=dataset)
     instances = classical_instances(volume, spacing or voxel_size or (2.0, 1.0, 1.0), **options)
     write_volume(out, instances, voxel_size=voxel_size)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(classical_instances).parameters)[2:]
+    for name, value in options.items():
+        if name not in known:
+            raise unknown_flag(name, ["image", "out", "spacing", "dataset", *known])
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise InputError(f"--{name}: found {value}, expected a number, 0 or more.")
 
 
 def _peaks(distance: np.ndarray, mask: np.ndarray, reach: float, spacing: np.ndarray) -> np.ndarray:
@@ -119,4 +146,4 @@ def _open(mask: np.ndarray, radius: float, spacing: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    fire.Fire(segment_file)
+    start(segment_file)

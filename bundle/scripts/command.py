@@ -12,6 +12,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
+from scripts.argument import PATHS
 from scripts.errors import InputError
 
 __all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
@@ -35,7 +36,7 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
     command = [sys.executable, "-m", "monai.bundle", "run", run_id]
     command += ["--config_file", str(files), "--bundle_root", str(BUNDLE)]
     for key, value in overrides.items():
-        command += [f"--{key}", str(value)]
+        command += [f"--{key}", _typed(key, value)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     if subprocess.run(command, env=environment, check=False).returncode:
         raise InputError(f"the command failed, its message is above: {' '.join(command)}")
@@ -43,7 +44,14 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
 
 def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return what MONAI's command line makes of overrides that `run_bundle` hands it: the text "[8, 16]" is a list."""
-    return {key: DefaultParseValue(str(value)) for key, value in overrides.items()}
+    return {key: DefaultParseValue(_typed(key, value)) for key, value in overrides.items()}
+
+
+def _typed(key: str, value: Any) -> str:
+    """An override as it is typed: a path that MONAI would take for a number or an expression gets quotes."""
+    text = str(value)
+    is_name = key in PATHS and isinstance(value, str | os.PathLike)
+    return repr(text) if is_name and DefaultParseValue(text) != text and not text.startswith("[") else text
 
 
 def listed(value: Any) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from scripts.checkpoint.weights import brief, check_fit
 from scripts.command import BUNDLE, configuration, overlay_files
 from scripts.errors import InputError
 from scripts.preflight import check_folder
+from scripts.start import start
 
 __all__ = ["main", "read_reference", "renamed"]
 
@@ -128,9 +128,4 @@ def _numbers() -> list[Any]:
 
 
 if __name__ == "__main__":
-    import fire
-
-    try:
-        fire.Fire(main, name="scripts.convert_checkpoint")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)

@@ -10,26 +10,24 @@ Y's labels only score.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import psutil
 
 from scripts.check import check_config, refuse
 from scripts.classical import segment_file
 from scripts.command import BUNDLE, as_read, run_bundle
-from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.handlers import write_text
 from scripts.metrics import score_instances
 from scripts.report import rows_of_scores
 from scripts.report.command import report
 from scripts.report.html import write_html
+from scripts.start import start
 from scripts.volume_io import check_writable, read_volume
 
 __all__ = ["demo"]
@@ -151,7 +149,4 @@ def _print_table(metrics: Mapping[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(demo)
-    except InputError as error:
-        sys.exit(str(error))
+    start(demo)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-import sys
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from scripts.errors import InputError
+from scripts.start import start
 
 __all__ = ["MANIFEST", "main", "manifest_text", "strays", "verify_folder", "verify_zip"]
 
@@ -188,9 +188,4 @@ def _sum(file: IO[bytes]) -> str:
 
 
 if __name__ == "__main__":
-    import fire
-
-    try:
-        fire.Fire(main, name="scripts.manifest")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from monai.data.utils import create_file_basename
@@ -17,6 +15,7 @@ from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag
+from scripts.start import expected_error, plain_errors
 from scripts.validation import check_image, check_label, check_same_shape
 from scripts.volume_io import check_writable, list_volumes, read_volume
 
@@ -24,28 +23,11 @@ __all__ = ["check_decoder", "check_folder", "check_inference", "check_training",
 
 Volumes = str | Sequence[str]
 
-# By name: MONAI Label imports `scripts` anew, so that one class may be there twice.
-_EXPECTED = ("InputError", "NonFiniteLossError")
 _OVERLAYS = {
     ("foreground", "contour"): "the overlay target_bc.yaml",
     ("affinity",): "the overlay target_affinity.yaml",
     ("foreground", "contour", "distance"): "the configuration without target_bc.yaml or target_affinity.yaml",
 }
-
-
-def plain_errors() -> None:
-    """Let a command that bad input stops end with the message alone, not with MONAI's chain of tracebacks.
-
-    Only what nobody catches is affected: a program that calls the bundle gets the exceptions as they are.
-    """
-    sys.excepthook = _tell
-
-
-def expected_error(error: BaseException | None) -> BaseException | None:
-    """Return the error of ours that `error` is or was caused by, None where it is another's."""
-    while error is not None and type(error).__name__ not in _EXPECTED:
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def check_training(
@@ -202,12 +184,3 @@ def _check_item(item: dict[str, str]) -> None:
         label = read_volume(item["label"])[0]
         check_label(label, item["label"])
         check_same_shape(image.shape, label.shape, item["image"], item["label"])
-
-
-def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if (expected := expected_error(error)) is not None:
-        print(f"error: {expected}", file=sys.stderr)
-    elif isinstance(error, KeyboardInterrupt):
-        print("stopped at once; what was written before is whole", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, traceback)

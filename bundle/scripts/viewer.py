@@ -6,7 +6,6 @@ Served on this machine alone: the package neuroglancer brings the page, and noth
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scripts.errors import InputError
+from scripts.start import start
 from scripts.volume_io import open_volume, split_dataset
 
 __all__ = ["StoreServer", "main", "open_viewer"]
@@ -143,11 +143,4 @@ def _store(name: str, path: str) -> Path:
 
 
 if __name__ == "__main__":
-    import fire
-
-    try:
-        fire.Fire(main)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

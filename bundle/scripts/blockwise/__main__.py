@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from scripts.argument import unknown_flag
 from scripts.blockwise.grid import Grid
 from scripts.blockwise.option import doubled, options_of
 from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
-from scripts.blockwise.run import LATER, UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.source import Maps
 from scripts.blockwise.volume import checked_target, label_volume
 from scripts.errors import InputError
 from scripts.flag import flag
+from scripts.start import start
 from scripts.watershed import TARGETS
 
 __all__ = ["main"]
@@ -103,8 +103,7 @@ def _decoder(target: str, options: dict[str, Any]) -> Any:
         {*inspect.signature(TARGETS[target].recipe).parameters, "min_seed_size", "min_instance_size", "small_mode"}
     )
     if unknown := sorted(set(options) - set(known)):
-        flags = ", --".join([*list(inspect.signature(main).parameters)[:-1], *known])
-        raise InputError(f"found flag --{unknown[0]}, expected --{flags}.")
+        raise unknown_flag(unknown[0], [*list(inspect.signature(main).parameters)[:-1], *known])
     return TARGETS[target](**options)
 
 
@@ -121,13 +120,5 @@ def _block(maps: Maps, block: Sequence[int] | None, halo: Sequence[int], memory:
 
 
 if __name__ == "__main__":
-    import fire
-
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(main)
-    except UnfinishedError as later:
-        print(f"{later} Give the same command again when they are done.")
-        sys.exit(LATER)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)

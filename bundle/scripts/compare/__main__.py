@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import fire
-
 from scripts.compare.command import compare
-from scripts.errors import InputError
+from scripts.start import start
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(compare, name="scripts.compare")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(compare)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import fire
-
-from scripts.errors import InputError
 from scripts.example.pair import write_pair
+from scripts.start import start
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(write_pair, name="scripts.example")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(write_pair)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.errors import InputError
 from scripts.example.electron import render_electron
 from scripts.example.field import SPACING
 from scripts.example.fluorescence import render_fluorescence
 from scripts.example.look import ElectronLook, FluorescenceLook, varied
 from scripts.example.shape import draw_nuclei
 from scripts.flag import flag
-from scripts.volume_io import read_volume, write_volume
+from scripts.volume_io import check_writable, read_volume, write_volume
 
 __all__ = ["make_pair", "make_source", "write_pair"]
 
@@ -66,8 +67,14 @@ def write_pair(
         shape: see `make_pair`.
         vary_look: see `make_pair`.
         shapes: a file of labels, whose shapes the source is then rendered over; only X is written.
+
+    Raises:
+        InputError: the shape is none, or the folder cannot be written, before any work.
     """
     folder = Path(output_dir)
+    check_writable(folder / "imageX.tif")
+    if len(shape) != 3 or any(side < 1 for side in shape):
+        raise InputError(f"shape: found {tuple(shape)}, expected three sides z,y,x in voxels, such as 64,192,192.")
     folder.mkdir(parents=True, exist_ok=True)
     if shapes is None:
         volumes = make_pair(shape, seed, vary_look)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, configuration, overlay_files
-from scripts.errors import InputError
 from scripts.export.file import check_packages, write_export
 from scripts.export.note import note_of
 from scripts.export.package import SUFFIX, check_specification, write_package
 from scripts.preflight import check_folder
+from scripts.start import start
 
 __all__ = ["main"]
 
@@ -53,9 +52,4 @@ def _trained_on(model: str | None) -> str:
 
 
 if __name__ == "__main__":
-    import fire
-
-    try:
-        fire.Fire(main, name="scripts.export")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 import numpy as np
 
 from scripts.dataset import volume_items
@@ -16,6 +14,7 @@ from scripts.match_domains.match import match_volumes
 from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
 from scripts.scaling import checked_scale
+from scripts.start import start
 from scripts.validation import check_image, check_label, check_same_shape
 from scripts.volume_io import read_volume
 
@@ -120,7 +119,4 @@ def _write(path: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(main, name="scripts.match_domains")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import fire
-
-from scripts.errors import InputError
 from scripts.report.command import report
+from scripts.start import start
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(report, name="scripts.report")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(report)

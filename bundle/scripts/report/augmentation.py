@@ -5,18 +5,16 @@ python -m scripts.report.augmentation --out docs/augmentation.png
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import fire
 import numpy as np
 from matplotlib.figure import Figure
 
 from scripts import augmentations
 from scripts.augmentations.base import RandVolume
-from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.report.style import FAINT, INK, save
+from scripts.start import start
 
 __all__ = ["draw_augmentations"]
 
@@ -116,7 +114,4 @@ def _centre(volume: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(draw_augmentations, name="scripts.report.augmentation")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(draw_augmentations)

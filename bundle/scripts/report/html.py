@@ -7,13 +7,11 @@ Example::
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import fire
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scripts.errors import InputError
@@ -25,6 +23,7 @@ from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
 from scripts.report.slices import check_shapes
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
+from scripts.start import start
 from scripts.volume_io import ChunkedVolume, list_volumes, open_volume, split_dataset
 from scripts.volume_io.paths import check_place, replacing
 
@@ -183,7 +182,4 @@ def _rendered(page: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        fire.Fire(write_html, name="scripts.report.html")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(write_html)

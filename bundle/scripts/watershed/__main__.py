@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scripts.argument import unknown_flag
 from scripts.errors import InputError
+from scripts.start import start
 from scripts.volume_io import check_writable, read_channel_names, read_maps, read_volume, write_volume
 from scripts.watershed import TARGETS
 from scripts.watershed.channel import first_map
@@ -62,8 +63,7 @@ def main(
 def _check_flags(decoder: type[BCDWatershed], options: dict[str, Any]) -> None:
     known = sorted(set(inspect.signature(decoder.decode).parameters) - {"maps", "seeds", "return_seeds", "on_stage"})
     if unknown := sorted(set(options) - set(known)):
-        flags = ", --".join(["pred", "out", "dataset", "seeds", "target", *known])
-        raise InputError(f"found flag --{unknown[0]}, expected --{flags}.")
+        raise unknown_flag(unknown[0], ["pred", "out", "dataset", "seeds", "target", *known])
 
 
 def _scaled(voxel_size: tuple[float, ...] | None, factors: tuple[float, ...]) -> tuple[float, ...] | None:
@@ -72,9 +72,4 @@ def _scaled(voxel_size: tuple[float, ...] | None, factors: tuple[float, ...]) ->
 
 
 if __name__ == "__main__":
-    import fire
-
-    try:
-        fire.Fire(main)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    start(main)
