@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts import viewer
 from scripts.errors import InputError
 from scripts.viewer import StoreServer, main, open_viewer
 from scripts.volume_io import write_volume
@@ -147,7 +147,7 @@ def test_layers_are_the_stores(server: StoreServer) -> None:
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
 def test_a_missing_package_is_named(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(viewer.sys.modules, "neuroglancer", None)
+    monkeypatch.setitem(sys.modules, "neuroglancer", None)
     with pytest.raises(InputError, match=r"pip install .neuroglancer"):
         open_viewer(server)
 
