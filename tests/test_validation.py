@@ -18,7 +18,6 @@ from scripts.validation import (
     check_label,
     check_maps,
     check_patch,
-    check_same_shape,
 )
 from scripts.volume_io import VolumeReader, write_volume
 
@@ -99,12 +98,6 @@ def test_objects_that_touch_by_a_corner_count_as_one() -> None:
 def test_what_is_no_instance_label_is_refused_by_name(balls: np.ndarray, change: Any, words: str) -> None:
     with pytest.raises(InputError, match=rf"^l\.tif: .*{words}"):
         check_label(change(balls), "l.tif")
-
-
-def test_shapes_that_differ_are_both_named() -> None:
-    check_same_shape((4, 5, 6), torch.Size((4, 5, 6)), "a.tif", "l.tif")
-    with pytest.raises(InputError, match=r"l\.tif: shape \(4, 5, 7\) .* a\.tif has \(4, 5, 6\)"):
-        check_same_shape((4, 5, 6), (4, 5, 7), "a.tif", "l.tif")
 
 
 def test_a_patch_that_does_not_fit_is_answered_with_one_that_does() -> None:

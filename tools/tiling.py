@@ -13,7 +13,7 @@ from machine import PRECISION
 from material import Shape, parsed
 from scripts.checkpoint import load_weights
 from scripts.metrics import match_instances, score_instances
-from scripts.volume_io import read_volume
+from scripts.volume_io import read_label
 from stopwatch import Result, Stopwatch
 
 _OVERLAPS = ((0.0, False), (0.25, False), (0.5, False), (0.5, True))  # and whether in bfloat16
@@ -63,7 +63,7 @@ def tiles(iterations: int, image: str, label: str, model: str, configs: Sequence
     """Compare the configured prediction with one by larger windows and one by windows elsewhere."""
     usual = Segmenter(configs, model)
     larger = Segmenter(configs, model, roi_size=[round(1.5 * side) for side in usual.inferer.roi_size])
-    volume, truth = usual.read(image), read_volume(label)[0]
+    volume, truth = usual.read(image), read_label(label, image)
     shift = third(usual.grid(tuple(volume.shape[2:]))[1], usual.inferer.scale)
     maps = {
         "as configured": usual.maps(volume),
@@ -83,7 +83,7 @@ def tiles(iterations: int, image: str, label: str, model: str, configs: Sequence
 
 def overlap(iterations: int, image: str, label: str, model: str, configs: Sequence[str]) -> Result:
     """Predict with several overlaps; time is that of the maps."""
-    truth, rows, found = read_volume(label)[0], [], []
+    truth, rows, found = read_label(label, image), [], []
     for share, amp in _OVERLAPS:
         segmenter = Segmenter(configs, model, overlap=share, amp=amp)
         volume = segmenter.read(image)

@@ -16,8 +16,8 @@ from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.start import expected_error, plain_errors
-from scripts.validation import check_image, check_label, check_same_shape
-from scripts.volume_io import check_writable, list_volumes, read_volume
+from scripts.validation import check_image, check_label
+from scripts.volume_io import check_writable, list_volumes, read_label, read_volume
 
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 
@@ -178,9 +178,6 @@ def _refuse_same_names(images: Sequence[str], output_dir: str) -> None:
 
 
 def _check_item(item: dict[str, str]) -> None:
-    image = read_volume(item["image"])[0]
-    check_image(image, item["image"])
+    check_image(read_volume(item["image"])[0], item["image"])
     if "label" in item:
-        label = read_volume(item["label"])[0]
-        check_label(label, item["label"])
-        check_same_shape(image.shape, label.shape, item["image"], item["label"])
+        check_label(read_label(item["label"], item["image"]), item["label"])

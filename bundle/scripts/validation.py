@@ -9,14 +9,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
 
 from scripts.component import connected_components
 from scripts.errors import InputError
+from scripts.volume_io import Place, turn_to
+from scripts.volume_io.volume import as_voxel_size
 
-__all__ = ["CheckImaged", "CheckLabeld", "check_image", "check_label", "check_maps", "check_patch", "check_same_shape"]
+__all__ = ["CheckImaged", "CheckLabeld", "check_image", "check_label", "check_maps", "check_patch"]
 
 
 def check_image(array: NdarrayOrTensor, name: str, min_side: int = 4) -> None:
@@ -67,19 +71,6 @@ def check_label(array: NdarrayOrTensor, name: str) -> None:
         raise InputError(f"{name}: no object, every voxel is 0; expected an instance label. Check the file or dataset.")
     if all(bool(((plane == 0) | (plane == high)).all()) for plane in volume):
         _refuse_semantic(volume == high, int(high), name)
-
-
-def check_same_shape(image_shape: Sequence[int], label_shape: Sequence[int], image_name: str, label_name: str) -> None:
-    """See that an image and its label cover the same voxels, (Z, Y, X).
-
-    Raises:
-        InputError: the shapes differ; both are named.
-    """
-    if tuple(image_shape) != tuple(label_shape):
-        raise InputError(
-            f"{label_name}: shape {tuple(label_shape)} (z, y, x), but its image {image_name} has {tuple(image_shape)}; "
-            "expected the same. Check that they belong together, and that none was cropped or resized."
-        )
 
 
 def check_patch(shape: Sequence[int], patch: Sequence[int], name: str) -> None:
@@ -135,7 +126,10 @@ class CheckImaged(MapTransform):
 
 
 class CheckLabeld(MapTransform):
-    """Apply `check_label` to (1, Z, Y, X), and compare its shape with the image's; metadata name the files.
+    """Apply `check_label` to (1, Z, Y, X), and bring it to the image's grid; metadata name the files.
+
+    A label that its file places over the image, but with flipped or permuted axes, is turned. See
+    `scripts.volume_io.turn_to`. Memory: nothing where it fits as it is, otherwise a copy of the label.
 
     Args:
         keys: the labels.
@@ -150,13 +144,35 @@ class CheckLabeld(MapTransform):
         self.image_keys = ensure_tuple_rep(image_key, len(self.keys))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return `data` as it is, or raise as `check_label` and `check_same_shape` do."""
+        """Return `data` with turned labels, or raise as `check_label` and `turn_to` do."""
+        result = dict(data)
         for key, image_key in self.key_iterator(data, self.image_keys):
-            label, name = data[key], _name(data, key)
-            check_label(label, name)
+            check_label(data[key], _name(data, key))
             if image_key is not None:
-                check_same_shape(data[image_key].shape[-3:], label.shape[-3:], _name(data, image_key), name)
-        return dict(data)
+                result[key] = _on_grid(data, key, image_key)
+        return result
+
+
+def _on_grid(data: Mapping[Hashable, Any], key: Hashable, image_key: Hashable) -> Any:
+    """Return a label on the grid of its image, with the image's place in its metadata."""
+    label, image = data[key], data[image_key]
+    turn = turn_to(_place(data, image_key), _place(data, key))
+    if not turn.moves:
+        return label
+    array = convert_data_type(label, np.ndarray)[0]
+    turned = torch.as_tensor(np.ascontiguousarray(turn(array[0] if array.ndim == 4 else array)))
+    kept = ("affine", "original_affine", "spatial_shape", "voxel_size", "unit")
+    meta = {**label.meta, **{name: image.meta[name] for name in kept if name in image.meta}}
+    return MetaTensor(turned[None] if array.ndim == 4 else turned, meta=meta)
+
+
+def _place(data: Mapping[Hashable, Any], key: Hashable) -> Place:
+    """Return where a volume lies, as far as `VolumeReader` wrote it; what other readers say is not compared."""
+    volume = data[key]
+    meta = getattr(volume, "meta", {})
+    size = as_voxel_size(meta.get("voxel_size"))
+    affine = np.asarray(volume.affine, dtype=float) if meta.get("placed") else None
+    return Place(_name(data, key), tuple(volume.shape[-3:]), size, affine)
 
 
 def _name(data: Mapping[Hashable, Any], key: Hashable) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
 from scripts.check.tree import child
 from scripts.check.value import UNKNOWN, Values
 from scripts.errors import InputError
+
+if TYPE_CHECKING:
+    from scripts.volume_io import Place
 
 __all__ = ["Volumes"]
 
@@ -23,6 +26,7 @@ class Volumes:
     def __init__(self, merged: Merged, values: Values) -> None:
         self.merged, self.values = merged, values
         self.shapes: dict[str, Shape] = {}
+        self._places: dict[str, Place] = {}
         self._told: set[str] = set()
 
     def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
@@ -43,17 +47,19 @@ class Volumes:
                 yield Problem("", "output_ext", str(error))
 
     def _pair(self, image: str, label: str, scale: str | None) -> Iterator[Problem]:
+        from scripts.volume_io import turn_to
+
         images = yield from self._named(image)
         labels = yield from self._named(label)
         if images and labels and len(images) != len(labels):
             found = f"{len(images)} images and {len(labels)} labels"
             yield Problem("", label, f"{found}: expected one label for each image, in the same order.")
         for name, other in zip(images, labels, strict=False):
-            a, b = self.shapes.get(name), self.shapes.get(other)
-            if a and b and a != b:
-                yield Problem(
-                    "", label, f"{other}: shape {b} (z, y, x), but its image {name} has {a}; expected the same."
-                )
+            if name in self._places and other in self._places:
+                try:
+                    turn_to(self._places[name], self._places[other])
+                except InputError as error:
+                    yield Problem("", label, str(error))
         if scale is not None:
             for name in dict.fromkeys(images):
                 yield from self._patch(name, scale)
@@ -72,7 +78,9 @@ class Volumes:
             return []
         for name in names:
             try:
-                self.shapes.setdefault(name, open_volume(name).shape)
+                if name not in self._places:
+                    self._places[name] = open_volume(name).place
+                    self.shapes[name] = self._places[name].shape
             except InputError as error:
                 yield from self._once(key, str(error))
         return names

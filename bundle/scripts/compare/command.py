@@ -21,7 +21,7 @@ from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
-from scripts.volume_io import read_channel_names, read_maps, read_volume
+from scripts.volume_io import read_channel_names, read_label, read_maps, read_volume
 
 __all__ = ["compare"]
 
@@ -138,5 +138,5 @@ def _draw(path: Path, runs: Mapping[str, Run]) -> None:
         maps, instances = run.outputs()
         rows[run.method.title] = (None if maps is None else read_maps(maps)[0], read_volume(instances)[0])
         names = names if maps is None else [name for name in read_channel_names(maps) if name != "image"]
-    truth = None if target.labels is None else read_volume(target.labels[0])[0]
+    truth = None if target.labels is None else read_label(target.labels[0], target.images[0])
     draw_comparison(path, image, rows, names, truth=truth, voxel_size=voxel_size or (2.0, 1.0, 1.0))

@@ -22,7 +22,7 @@ from scripts.compare.method import Method
 from scripts.errors import InputError
 from scripts.handlers import write_text
 from scripts.metrics import score_instances
-from scripts.volume_io import read_volume
+from scripts.volume_io import read_label, read_volume
 
 __all__ = ["Run", "Target"]
 
@@ -148,7 +148,7 @@ class Run:
             if self.target.labels is None:
                 rows.append({"found": _count(instances)})
             else:
-                rows.append(score_instances(read_volume(self.target.labels[number])[0], instances))
+                rows.append(score_instances(read_label(self.target.labels[number], image), instances))
         return {**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}, "volumes": rows}
 
     def _named(self, postfix: str, image: str, extension: str = ".tif") -> Path:

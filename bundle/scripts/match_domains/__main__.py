@@ -15,8 +15,8 @@ from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
 from scripts.scaling import checked_scale
 from scripts.start import start
-from scripts.validation import check_image, check_label, check_same_shape
-from scripts.volume_io import read_volume
+from scripts.validation import check_image, check_label
+from scripts.volume_io import read_label, read_volume
 
 __all__ = ["main"]
 
@@ -90,12 +90,12 @@ def _first(image: str, label: str | None = None) -> dict[str, str]:
 
 def _read(names: Sequence[str]) -> tuple[list[np.ndarray], list[VoxelSize]]:
     """Read and check image X, label X and image Y."""
-    volumes, sizes = zip(*(read_volume(name) for name in names), strict=True)
-    for place in (0, 2):
-        check_image(volumes[place], names[place])
-    check_label(volumes[1], names[1])
-    check_same_shape(volumes[0].shape, volumes[1].shape, names[0], names[1])
-    return list(volumes), list(sizes)
+    label = read_label(names[1], names[0])
+    (source, size_x), (target, size_y) = (read_volume(name) for name in (names[0], names[2]))
+    check_image(source, names[0])
+    check_label(label, names[1])
+    check_image(target, names[2])
+    return [source, label, target], [size_x, None, size_y]
 
 
 def _spacing(value: VoxelSize, name: str) -> VoxelSize:

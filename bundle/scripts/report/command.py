@@ -19,7 +19,7 @@ from scripts.errors import InputError
 from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
-from scripts.volume_io import NAMES_ATTRIBUTE, read_volume
+from scripts.volume_io import NAMES_ATTRIBUTE, read_label, read_volume
 
 __all__ = ["read_json", "report"]
 
@@ -65,8 +65,8 @@ def report(
             out,
             volume,
             maps=stored,
-            instances=None if instances is None else read_volume(instances)[0],
-            truth=None if truth is None else read_volume(truth, truth_dataset)[0],
+            instances=None if instances is None else read_label(instances, image, image_dataset=image_dataset),
+            truth=None if truth is None else read_label(truth, image, truth_dataset, image_dataset),
             scores=None if metrics is None else rows_of_scores(read_json(metrics)),
             voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
             title=title or Path(image).name,

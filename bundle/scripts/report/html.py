@@ -21,10 +21,9 @@ from scripts.report.fact import commands_of, facts_of, numbers_of
 from scripts.report.objects import Objects, joined_objects, measure_objects
 from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
-from scripts.report.slices import check_shapes
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
 from scripts.start import start
-from scripts.volume_io import ChunkedVolume, list_volumes, open_volume, split_dataset
+from scripts.volume_io import ChunkedVolume, list_volumes, open_label, open_volume, split_dataset
 from scripts.volume_io.paths import check_place, replacing
 
 __all__ = ["write_html"]
@@ -110,9 +109,9 @@ def _opened(
         return None
     opened = files.enter_context(closing(open_volume(image)))
     found, truth = (
-        None if path is None else files.enter_context(closing(open_volume(path))) for path in (instances, label_y)
+        None if path is None else files.enter_context(closing(open_label(path, opened)))
+        for path in (instances, label_y)
     )
-    check_shapes(opened, None, {"instances": found, "label_y": truth})
     return opened, found, truth
 
 

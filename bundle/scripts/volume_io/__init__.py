@@ -11,7 +11,9 @@ from scripts.volume_io.chunked import ChunkedVolume, open_volume
 from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
 from scripts.volume_io.ome import write_ome_metadata
+from scripts.volume_io.pair import open_label, read_label
 from scripts.volume_io.paths import check_writable, last_change, list_volumes, split_dataset
+from scripts.volume_io.placement import Place, turn_to
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMES_ATTRIBUTE",
     "ChunkedVolume",
+    "Place",
     "VolumeReader",
     "VolumeWriter",
     "ZarrVolume",
@@ -29,13 +32,16 @@ __all__ = [
     "downsample_labels",
     "last_change",
     "list_volumes",
+    "open_label",
     "open_volume",
     "open_zarr_for_writing",
     "pyramid_factors",
     "read_channel_names",
+    "read_label",
     "read_maps",
     "read_volume",
     "split_dataset",
+    "turn_to",
     "write_ome_metadata",
     "write_volume",
 ]

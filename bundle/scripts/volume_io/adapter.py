@@ -29,7 +29,7 @@ class VolumeReader(ImageReader):
 
     The metadata holds `affine` and `original_affine` (index (z, y, x) -> position (x, y, z), in the file's own unit,
     micrometres but for NIfTI), `unit` ("um", "mm", "m", "unknown"), `voxel_size` ((z, y, x) in micrometres, NaN
-    where unknown), `spatial_shape`.
+    where unknown), `placed` (whether the file states direction and origin), `spatial_shape`.
 
     In a config: `reader: scripts.volume_io.VolumeReader`, or `reader: {_target_: scripts.volume_io.VolumeReader,
     dataset: raw}`.
@@ -75,6 +75,7 @@ class VolumeReader(ImageReader):
             "filename_or_obj": img,
             "unit": volume.unit,
             "voxel_size": np.asarray(volume.voxel_size or (np.nan,) * 3),
+            "placed": volume.placed,
         }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding, existing, format_of
+from scripts.volume_io.placement import Place
 from scripts.volume_io.volume import check_memory, native, native_dtype, numeric
 
 __all__ = ["ChunkedVolume", "Layout", "open_volume"]
@@ -34,6 +35,7 @@ class Layout(NamedTuple):
         axes: which stored axes are (Z, Y, X) or (C, Z, Y, X), in this order; the others have length 1.
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         channel_names: nothing where the file does not say.
+        affine: (4, 4), index (z, y, x) -> position (x, y, z), where the file states direction and origin; else None.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layout(NamedTuple):
     axes: tuple[int, ...]
     voxel_size: VoxelSize | None = None
     channel_names: Sequence[str] = ()
+    affine: np.ndarray | None = None
 
 
 class ChunkedVolume:
@@ -81,6 +84,11 @@ class ChunkedVolume:
         self.channel_names = [str(name) for name in layout.channel_names]
         self._layout = layout
         self._forget()
+
+    @property
+    def place(self) -> Place:
+        """Where the volume (Z, Y, X) lies."""
+        return Place(self.name, self.shape, self.voxel_size, self._layout.affine)
 
     def __getitem__(self, box: Box) -> np.ndarray:
         """Read a part; slices are those of numpy with a step of 1, and what is left out is taken whole.

@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, check_memory, fitting_integer, native, numeric, spacing_of
 
-__all__ = ["placed", "read", "volume_shape", "write"]
+__all__ = ["placed", "read", "states_place", "volume_shape", "write"]
 
 UNITS = {"micron": "um", "mm": "mm", "meter": "m", "unknown": "unknown"}
 # NIfTI-1 keeps sizes in 16 bits
@@ -40,7 +40,7 @@ def read(path: Path) -> Volume:
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None).reshape(shape, order="F").T
         affine, unit = placed(image)
-    return Volume(native(array), spacing_of(affine, unit), affine, unit)
+    return Volume(native(array), spacing_of(affine, unit), affine, unit, states_place(image))
 
 
 def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Path) -> None:
@@ -77,6 +77,13 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Pa
 def placed(image: Any) -> tuple[np.ndarray, str]:
     """Return the affine, for indices (z, y, x), and its unit."""
     return image.affine[:, REVERSED], UNITS[image.header.get_xyzt_units()[0]]
+
+
+def states_place(image: Any) -> bool:
+    """Return whether the header says where the volume lies: by code 0 it only has a voxel size."""
+    affine = image.affine
+    is_proper = bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 0
+    return is_proper and any(int(image.header[name]) > 0 for name in ("sform_code", "qform_code"))
 
 
 def volume_shape(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:

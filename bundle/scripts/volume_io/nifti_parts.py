@@ -55,11 +55,13 @@ def open_parts(path: Path) -> NiftiVolume:
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         dtype = np.dtype(np.float32) if scaled else image.get_data_dtype()
         affine, unit = nifti.placed(image)
+        place = affine if nifti.states_place(image) else None
         is_whole = path.name.lower().endswith(".nii") and path.stat().st_size < _due(image)
     if is_whole:
         raise InputError(f"{path} is damaged or cut short: {path.stat().st_size} of {_due(image)} bytes. Copy it anew.")
     axes = tuple(range(len(shape) - kept, len(shape)))
-    return NiftiVolume(path, Layout(str(path), shape, dtype, plane_chunks(shape), axes, spacing_of(affine, unit)))
+    layout = Layout(str(path), shape, dtype, plane_chunks(shape), axes, spacing_of(affine, unit), affine=place)
+    return NiftiVolume(path, layout)
 
 
 def _due(image: Any) -> int:

@@ -29,12 +29,14 @@ class Volume(NamedTuple):
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         affine: (4, 4), index (z, y, x) -> position (x, y, z), right-anterior-superior, in `unit`.
         unit: "um", "mm", "m" or "unknown".
+        placed: whether the file states direction and origin, so that `affine` says more than the voxel size.
     """
 
     array: np.ndarray
     voxel_size: tuple[float, float, float] | None
     affine: np.ndarray
     unit: str
+    placed: bool = False
 
 
 def diagonal_affine(voxel_size: Sequence[float] | None) -> np.ndarray:
