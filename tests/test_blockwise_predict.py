@@ -15,14 +15,10 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.data.utils import dense_patch_slices
-from monai.transforms import AdjustContrast, Compose, ScaleIntensityRange, ScaleIntensityRangePercentiles
-from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import nn
 
-from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.inference import BlockwiseInference
-from scripts.blockwise.intensity import GreyScale, SurveyWork, merged_percentiles
 from scripts.blockwise.predict import Prediction, PredictWork, predict_volume
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
@@ -30,6 +26,7 @@ from scripts.checkpoint import WeightsSaver
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer, WindowGrid, pad_by_reflection
 from scripts.inferer.padding import reflected
+from scripts.intensity import GreyScale, ScaleGreyValues
 from scripts.networks import SegmentationGenerator
 from scripts.preflight import expected_error
 from scripts.representation import Contour, Foreground, Representation
@@ -78,18 +75,12 @@ def inferer_of(**options: Any) -> MapInferer:
 
 def whole_of(image: np.ndarray, inferer: MapInferer, network: Any, gamma: float = 0.5) -> torch.Tensor:
     """What inference.yaml does with a volume in memory, (C, Z, Y, X) float32."""
-    to_network = Compose(
-        [
-            ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True),
-            AdjustContrast(gamma),
-            ScaleIntensityRange(0.0, 1.0, -1.0, 1.0),
-        ]
-    )
-    return inferer(to_network(torch.from_numpy(image.astype(np.float32))[None])[None], network)[0]
+    scaled = ScaleGreyValues(gamma=gamma)(torch.from_numpy(image.astype(np.float32))[None])
+    return inferer(torch.as_tensor(scaled)[None], network)[0]
 
 
 def percentiles_of(image: np.ndarray) -> tuple[float, float]:
-    low, high = (float(percentile(torch.from_numpy(image.astype(np.float32)), q)) for q in (0.5, 99.5))
+    low, high = np.percentile(image, (0.5, 99.5)).astype(np.float32).tolist()
     return low, high
 
 
@@ -193,47 +184,6 @@ def test_bytes_do_not_depend_on_the_blocks(block: tuple[int, ...], stored: Path,
     assert store.chunks == (1, *map(chunk_side, block))
 
 
-# ---- percentiles -----------------------------------------------------------------------------------------------------
-def surveyed(image: np.ndarray, block: tuple[int, ...], folder: Path) -> list[dict[str, np.ndarray]]:
-    write_volume(folder / "image.h5", image)
-    grid, work = Grid.of(image.shape, block), WorkFolder(folder / "work")
-    survey = SurveyWork(open_volume(folder / "image.h5"), grid, work)
-    for number in range(len(grid)):
-        survey(number)
-    return [work.load("intensity", number) for number in range(len(grid))]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
-@pytest.mark.parametrize("shape", [SHAPE, (101, 100, 101)])  # torch.quantile and, above a million, numpy
-def test_percentiles_of_blocks_are_those_of_the_whole(dtype: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
-    info = np.iinfo(dtype)
-    image = image_of(shape, 1).astype(np.float64) / 4500 * (info.max - info.min) + info.min
-    image = image.clip(info.min, info.max).astype(dtype)
-    results = surveyed(image, (11, 50, 40), tmp_path)
-    wanted = (0.0, 0.5, 33.3, 99.5, 100.0)
-    whole = torch.from_numpy(image.astype(np.float32))
-    assert merged_percentiles(results, np.dtype(dtype), wanted) == [
-        pytest.approx(float(percentile(whole, q)), rel=1e-6, abs=1e-5) for q in wanted
-    ]
-    assert max(result["highest"] for result in results) == image.max()
-
-
-def test_a_sample_of_floats_does_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = image_of((40, 60, 70)).astype(np.float32) / 100
-    exact = merged_percentiles(surveyed(image, (40, 60, 70), tmp_path), image.dtype, (0.5, 50, 99.5))
-    assert exact == pytest.approx(np.percentile(image, (0.5, 50, 99.5)), rel=1e-6)
-    monkeypatch.setattr("scripts.blockwise.intensity._SAMPLE", 20_000)
-    samples = []
-    for number, block in enumerate([(40, 60, 70), (9, 13, 24)]):
-        (tmp_path / str(number)).mkdir()
-        results = surveyed(image, block, tmp_path / str(number))
-        samples.append(np.sort(np.concatenate([result["sample"] for result in results])))
-    assert np.array_equal(*samples)
-    assert len(samples[0]) == pytest.approx(image.size / 9, rel=0.02)
-    sampled = merged_percentiles([{"sample": samples[0]}], image.dtype, (0.5, 50, 99.5))
-    assert sampled == pytest.approx(exact, rel=0.05)
-
-
 # ---- going on, and sharing -------------------------------------------------------------------------------------------
 @pytest.fixture
 def once(stored: Path, tmp_path: Path) -> np.ndarray:
@@ -322,7 +272,7 @@ def test_blocks_in_the_dark_are_neither_read_nor_given_to_the_network(
         ({"block": (16, 8, 32)}, r"block: found \[16, 8, 32\], expected at least \[8, 16, 16\]"),
         ({"block": (0, 8, 32)}, "three whole numbers"),
         ({"prediction": prediction_of(intensity_range=(5, 5))}, r"intensity_range: found \[5, 5\]"),
-        ({"prediction": prediction_of(percentiles=(50, 50))}, "expected two grey values"),
+        ({"prediction": prediction_of(percentiles=(50, 50))}, "the lower one first"),
     ],
 )
 def test_settings_that_do_not_fit(options: dict[str, Any], message: str, stored: Path, tmp_path: Path) -> None:

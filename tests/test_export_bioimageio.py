@@ -137,7 +137,7 @@ def test_the_format_prepares_a_window_as_inference_does(unpacked: Path) -> None:
     parser = configuration("inference", [])
     network = parser.get_parsed_content("network_def").eval()
     load_weights(network, BUNDLE / "models" / "model.pt", note().map_names)
-    prepare = Compose(parser.get_parsed_content("preprocessing").transforms[3:])
+    prepare = Compose(parser.get_parsed_content("preprocessing").transforms[2:])
     with torch.no_grad():
         maps = activated(network.maps(prepare({"image": torch.from_numpy(x[0])})["image"][None]), note())
     assert np.abs(maps.numpy() - expected).max() < 1e-3

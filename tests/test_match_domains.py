@@ -271,13 +271,11 @@ def test_the_window_of_each_domain_reaches_its_transform(base: str) -> None:
     merged = {**yaml.safe_load((BUNDLE / "configs" / f"{base}.yaml").read_text()), **given}
     parser = ConfigParser(merged)
     if base == "train":
-        windows = [
-            (unit.scaler.lower, unit.scaler.upper) for unit in map(parser.get_parsed_content, ("unit_x", "unit_y"))
-        ]
+        windows = [unit.scale.percentiles for unit in map(parser.get_parsed_content, ("unit_x", "unit_y"))]
         assert windows == [(1, 90), (2, 80)]
     else:
-        unit = parser.get_parsed_content("preprocessing").transforms[3]
-        assert (unit.scaler.lower, unit.scaler.upper) == (2, 80)
+        unit = parser.get_parsed_content("preprocessing").transforms[2]
+        assert unit.scale.percentiles == (2, 80)
 
 
 # The start of training

@@ -34,7 +34,7 @@ class BlockwiseInference:
         inferer: windows, padding, scale and the rest.
         intensity_percentiles: of the whole volume; become -1 and 1.
         intensity_gamma: exponent of the grey values in between.
-        intensity_range: two grey values in the place of the percentiles; the volume is then read once, not twice.
+        intensity_range: two grey values instead of the percentiles, which saves reading the volume for them.
         block: (z, y, x).
         workers: see `Schedule`.
         scheduler: see `Schedule`.

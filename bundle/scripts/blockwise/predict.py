@@ -17,12 +17,13 @@ from torch import nn
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid, chunk_side, shape_of
 from scripts.blockwise.intensity import STAGE as SURVEY
-from scripts.blockwise.intensity import GreyScale, check_finite, intensity_range
+from scripts.blockwise.intensity import check_finite, intensity_range
 from scripts.blockwise.preflight import check_block, check_intensity, check_store, check_volume
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
+from scripts.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
 
 __all__ = ["PredictWork", "Prediction", "predict_volume"]
