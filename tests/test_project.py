@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 SCRIPTS = (BUNDLE / "scripts").iterdir()
 MODULES = {path.stem for path in SCRIPTS if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
-PYTHONS = ("3.10", "3.11", "3.12")
+PYTHONS = ("3.11", "3.12")
 SECTIONS = ("Model description", "Data and preprocessing", "Performance", "Commands", "Additional usage")
 SECTIONS += ("System configuration", "Limitations", "Citation", "References")
 VAGUE = {"utils.py", "misc.py", "common.py", "helpers.py"}
@@ -136,8 +131,9 @@ def test_every_dependency_is_pinned_within_its_range(python: str, project: dict[
         assert requirement.specifier.contains(version.version), f"{requirement} is pinned to {version}"
 
 
-def test_versions_in_the_metadata_are_those_pinned() -> None:
-    metadata, pinned = json.loads((ROOT / "metadata.json").read_text()), pins("3.11")
+@pytest.mark.parametrize("python", PYTHONS)
+def test_versions_in_the_metadata_are_those_pinned(python: str, project: dict[str, Any]) -> None:
+    metadata, pinned = json.loads((ROOT / "metadata.json").read_text()), pins(python)
     named = {
         "torch": metadata["pytorch_version"],
         "monai": metadata["monai_version"],
@@ -145,6 +141,8 @@ def test_versions_in_the_metadata_are_those_pinned() -> None:
     }
     for name, version in (named | metadata["required_packages_version"]).items():
         assert pinned[name].specifier == SpecifierSet(f"=={version}"), name
+    wanted = {requirement.name for requirement in counting(project["dependencies"], python)} - {"jsonschema"}
+    assert wanted == {*named, *metadata["required_packages_version"]}
 
 
 def test_pins_name_no_index_and_no_build() -> None:

@@ -57,7 +57,7 @@ class Maps:
     def read(self, box: Box) -> np.ndarray:
         """Read the maps of a box, (C, z, y, x)."""
         channels = slice(self.first, self.volume.shape[0])
-        return self.volume[(channels,) + box]  # noqa: RUF005 (Python 3.10 has no star in an index)
+        return self.volume[channels, *box]
 
     def _check_count(self, count: int, recipe: Recipe) -> None:
         if count != len(recipe.names) and not (recipe.more and count > len(recipe.names)):

@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def last_change(spec: str | os.PathLike[str]) -> str:
     folders = {path, path / (dataset or "0").strip("/")} if path.is_dir() else set()
     files = [folder / name for folder in folders for name in ZARR_METADATA if (folder / name).is_file()]
     found = [file.stat() for file in files or [path]]
-    newest = datetime.fromtimestamp(max(entry.st_mtime for entry in found), timezone.utc)
+    newest = datetime.fromtimestamp(max(entry.st_mtime for entry in found), UTC)
     return f"{sum(entry.st_size for entry in found)} bytes of {newest.isoformat()}"
 
 
