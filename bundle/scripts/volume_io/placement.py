@@ -94,7 +94,7 @@ def turn_to(image: Place, label: Place) -> Turn:
 def _factors(image: Place, label: Place) -> list[float]:
     """Units of the label's affine in units of the image's: as stated, and 1, since programs lose or change the unit."""
     units = [
-        place.voxel_size[0] / np.linalg.norm(place.affine[:3, 0])
+        float(place.voxel_size[0] / np.linalg.norm(place.affine[:3, 0]))
         for place in (image, label)
         if place.voxel_size is not None and place.affine is not None
     ]
