@@ -26,7 +26,7 @@ from scripts.check.tree import has, references, walk
 from scripts.check.value import MAPS, UNKNOWN, Values
 from scripts.errors import InputError
 from scripts.preflight import expected_error
-from scripts.volume_io import write_volume
+from scripts.volume_io import ChunkedVolume, write_volume
 
 Run = Callable[..., Any]
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -435,13 +435,17 @@ def with_volumes(base: str, *overlays: str, **overrides: Any) -> Findings:
     return check_config([config(name) for name in (base, *overlays)], overrides)
 
 
-def test_volumes_are_looked_at_by_their_heads(
+def test_of_volumes_the_heads_and_one_voxel_are_read(
     files: dict[str, str], monkeypatch: pytest.MonkeyPatch, volumes: Path
 ) -> None:
-    def refused(*_: Any) -> None:
-        raise AssertionError("a voxel was read")
+    read = ChunkedVolume.__getitem__
 
-    monkeypatch.setattr("scripts.volume_io.chunked.ChunkedVolume.__getitem__", refused)
+    def counted(volume: ChunkedVolume, box: Any) -> np.ndarray:
+        part = read(volume, box)
+        assert part.size == 1
+        return part
+
+    monkeypatch.setattr("scripts.volume_io.chunked.ChunkedVolume.__getitem__", counted)
     found = with_volumes("train", **files)
     assert found.problems == []
     assert set(found.shapes.values()) == {(32, 64, 64)}
@@ -459,6 +463,16 @@ def test_all_that_is_wrong_with_volumes_is_told_at_once(files: dict[str, str], v
     assert any(line.startswith(f"{volumes / 'imageZ.tif'}: no such file") and "key image_y" in line for line in lines)
     assert any(line.startswith("none.pt: no such file") for line in lines)
     assert len(lines) == 4
+
+
+def test_what_only_decoding_shows_is_told(files: dict[str, str], tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.zarr", np.zeros((32, 64, 64), np.uint8))
+    metadata = tmp_path / "a.zarr" / "main" / ".zarray"
+    metadata.write_text(metadata.read_text().replace("blosc", "lz4"))
+    (line,) = [
+        str(problem) for problem in with_volumes("train", **{**files, "image_y": str(tmp_path / "a.zarr")}).problems
+    ]
+    assert "its codec 'lz4' is not supported" in line and "key image_y" in line
 
 
 def test_a_patch_larger_than_a_volume_after_scaling_is_told(files: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scripts.volume_io.axis import UNKNOWN, axis_letters
 from scripts.volume_io.unit import as_text, as_voxel_size, in_micrometres, is_without_length, length_unit, warn_once
 
-__all__ = ["NAMES_ATTRIBUTE", "SIZE_ATTRIBUTES", "attributed_size"]
+__all__ = ["NAMES_ATTRIBUTE", "SIZE_ATTRIBUTES", "attributed_size", "channel_names"]
 
 VoxelSize = tuple[float, float, float]
 
@@ -27,6 +27,12 @@ UNIT_NAMES = (
 )
 # without a unit these are micrometres, as they always were; others, such as the resolution of CREMI, are not
 MICROMETRES_BY_DEFAULT = "voxelsize"
+
+
+def channel_names(attributes: Mapping[str, Any]) -> list[str]:
+    """Return what the channels are, [] where the attributes do not say: others keep their number under that name."""
+    names = attributes.get(NAMES_ATTRIBUTE)
+    return [as_text(name) for name in names] if isinstance(names, (list, tuple, np.ndarray)) and np.ndim(names) else []
 
 
 def attributed_size(

@@ -74,7 +74,7 @@ class ChunkedVolume:
     def __init__(self, layout: Layout) -> None:
         numeric(layout.dtype, layout.name)
         if not all(isinstance(side, Integral) and side >= 0 for side in layout.shape):
-            raise InputError(f"{layout.name}: found shape {layout.shape}; expected whole sides. Copy it anew.")
+            raise InputError(f"{layout.name}: found shape {layout.shape}; expected whole sides. Copy it again.")
         check_memory(layout.chunks, layout.dtype, f"{layout.name}, one chunk")
         self.name = layout.name
         self.shape = tuple(layout.shape[axis] for axis in layout.axes)

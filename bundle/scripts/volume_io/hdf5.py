@@ -9,10 +9,11 @@ import h5py
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io import attribute
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE
 from scripts.volume_io.axis import arrange, kept_axes
 from scripts.volume_io.chunked import arranged
-from scripts.volume_io.hdf5_header import letters_of, meant_type, voxel_size
+from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, numeric
 
@@ -43,7 +44,7 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
 def channel_names(path: Path, dataset: str | None = None) -> list[str]:
     """What a dataset (C, Z, Y, X) says its channels are, nothing where it does not; the choice is that of `read`."""
     with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        return [str(name) for name in _found(file, dataset, 4, path).attrs.get(NAMES_ATTRIBUTE, ())]
+        return attribute.channel_names(_found(file, dataset, 4, path).attrs)
 
 
 def write(
@@ -77,6 +78,7 @@ def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> tuple
     chosen = _found(file, dataset, ndim, path)
     name = f"{path}::{chosen.name.lstrip('/')}"
     numeric(chosen.dtype, name)
+    require_filters(chosen)
     return chosen, arrange(letters_of(chosen), chosen.shape or (), ndim, name)
 
 

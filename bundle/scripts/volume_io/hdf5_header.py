@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import h5py
@@ -13,12 +14,13 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size
 from scripts.volume_io.axis import axis_letters, fitted, stated_axes
+from scripts.volume_io.cause import FILTERS, PLUGIN
 from scripts.volume_io.unit import as_text
 
-__all__ = ["letters_of", "meant_type", "voxel_size"]
+__all__ = ["letters_of", "meant_type", "require_filters", "voxel_size"]
 
 # BigDataViewer's datasets: time point, setup, level
-CELLS = re.compile(r"/t\d{5,}/(s\d{2,})/\d+/cells")
+CELLS = re.compile(r"/t\d{5,}/s\d{2,}/\d+/cells")
 
 
 def letters_of(dataset: h5py.Dataset) -> str:
@@ -58,14 +60,33 @@ def meant_type(dataset: h5py.Dataset) -> np.dtype:
 
     BigDataViewer writes the bits of uint16 into int16, and reads them so; since Java has no unsigned integers.
     """
-    match = CELLS.fullmatch(dataset.name)
-    if match and dataset.dtype.kind == "i" and dataset.dtype.itemsize == 2 and _has_resolutions(dataset, match[1]):
+    if CELLS.fullmatch(dataset.name) and dataset.dtype.kind == "i" and dataset.dtype.itemsize == 2:
         return np.dtype("u2").newbyteorder(dataset.dtype.byteorder)
     return dataset.dtype
 
 
-def _has_resolutions(dataset: h5py.Dataset, setup: str) -> bool:
-    return f"/{setup}/resolutions" in dataset.file or "__DATA_TYPES__" in dataset.file
+def require_filters(dataset: h5py.Dataset) -> None:
+    """See that the filters of a dataset can be undone; hdf5plugin, if it is installed, brings those that are missing.
+
+    Raises:
+        InputError: one is missing.
+    """
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(index) for index in range(properties.get_nfilters())]
+    if missing := [entry for entry in filters if not _is_available(entry[0])]:
+        code, own_name = missing[0][0], as_text(missing[0][3])
+        name = f"{dataset.file.filename}::{dataset.name.lstrip('/')}"
+        found = (
+            f"compressed by {FILTERS.get(code) or own_name or 'a filter'} (HDF5 filter {code}), which is not installed"
+        )
+        raise InputError(f"{name}: {found}. {PLUGIN}.")
+
+
+def _is_available(code: int) -> bool:
+    if not h5py.h5z.filter_avail(code):
+        with suppress(ImportError):  # registers its filters
+            import_module("hdf5plugin")
+    return bool(h5py.h5z.filter_avail(code))
 
 
 def _scale_name(dimension: Any) -> str:

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from scripts.volume_io import hdf5
+from scripts.volume_io.attribute import channel_names
 from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
-from scripts.volume_io.hdf5_header import letters_of, meant_type, voxel_size
+from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
 from scripts.volume_io.paths import decoding
 
 __all__ = ["Hdf5Volume", "open_parts"]
@@ -26,7 +27,9 @@ class Hdf5Volume(ChunkedVolume):
         self._path, self._dataset = path.absolute(), dataset
 
     def _open(self) -> Any:
-        return h5py.File(self._path, "r")[self._dataset]
+        source = h5py.File(self._path, "r")[self._dataset]
+        require_filters(source)  # of this process
+        return source
 
     def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
         return source[box].view(self._layout.dtype)
@@ -46,6 +49,6 @@ def open_parts(path: Path, dataset: str | None, ndim: int) -> Hdf5Volume:
             chosen.chunks or plane_chunks(chosen.shape),
             axes,
             voxel_size(chosen, letters_of(chosen)),
-            [str(name) for name in chosen.attrs.get(hdf5.NAMES_ATTRIBUTE, ())],
+            channel_names(chosen.attrs),
         )
         return Hdf5Volume(path, layout, chosen.name)

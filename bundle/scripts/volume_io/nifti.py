@@ -11,6 +11,7 @@ from nibabel.openers import Opener
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
+from scripts.volume_io.unit import warn_once
 from scripts.volume_io.volume import Volume, check_memory, fitting_integer, native, numeric, spacing_of
 
 __all__ = ["placed", "read", "states_place", "volume_shape", "write"]
@@ -75,8 +76,14 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Pa
 
 
 def placed(image: Any) -> tuple[np.ndarray, str]:
-    """Return the affine, for indices (z, y, x), and its unit."""
-    return image.affine[:, REVERSED], UNITS[image.header.get_xyzt_units()[0]]
+    """Return the affine, for indices (z, y, x), and its unit; a code that NIfTI has no unit for is an unknown one."""
+    try:
+        unit = UNITS[image.header.get_xyzt_units()[0]]
+    except KeyError:
+        code, name = int(image.header["xyzt_units"]), image.get_filename()
+        warn_once(f"{name}: the unit of length has the code {code % 8}, which NIfTI does not define. Taken for µm.")
+        unit = "unknown"
+    return image.affine[:, REVERSED], unit
 
 
 def states_place(image: Any) -> bool:

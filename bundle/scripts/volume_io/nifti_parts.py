@@ -56,9 +56,9 @@ def open_parts(path: Path) -> NiftiVolume:
         dtype = np.dtype(np.float32) if scaled else image.get_data_dtype()
         affine, unit = nifti.placed(image)
         place = affine if nifti.states_place(image) else None
-        is_whole = path.name.lower().endswith(".nii") and path.stat().st_size < _due(image)
-    if is_whole:
-        raise InputError(f"{path} is damaged or cut short: {path.stat().st_size} of {_due(image)} bytes. Copy it anew.")
+        there, due = path.stat().st_size, _due(image)
+    if path.name.lower().endswith(".nii") and there < due:
+        raise InputError(f"{path} is damaged or cut short: {there} of {due} bytes. Copy it again.")
     axes = tuple(range(len(shape) - kept, len(shape)))
     layout = Layout(str(path), shape, dtype, plane_chunks(shape), axes, spacing_of(affine, unit), affine=place)
     return NiftiVolume(path, layout)

@@ -69,7 +69,8 @@ def multiscale_of(node: Node) -> Multiscale | None:
         return Multiscale(axes if "axes" in image else OLD_AXES, levels, names)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         expected = "those of OME-Zarr 0.4 or 0.5 (axes, datasets with paths and scales)"
-        raise InputError(f"{node.path}: metadata 'multiscales' is damaged ({error!r}); expected {expected}.") from error
+        found = f"metadata 'multiscales' is not understood ({error!r})"
+        raise InputError(f"{node.path}: {found}; expected {expected}.") from error
 
 
 def write_ome_metadata(

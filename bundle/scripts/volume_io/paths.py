@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from scripts.errors import InputError
+from scripts.volume_io.cause import explain
 
 __all__ = [
     "SUFFIXES",
@@ -97,6 +98,7 @@ def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
         InputError: no such file, or it is a folder that is no store.
     """
     path, dataset = split_dataset(spec)
+    _check_reachable(path)
     if path.is_dir() and is_zarr(path):
         if not (is_store(path) or is_store(path / (dataset or "").strip("/"))):
             _refuse_folder(path)
@@ -111,6 +113,24 @@ def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if dataset is not None and format_of(path) != "hdf5":
         raise InputError(f"{path}: only HDF5 files and Zarr stores have datasets; leave out '::{dataset}'.")
     return path, dataset
+
+
+def _check_reachable(path: Path) -> None:
+    """See that a path is no link to nothing, and that its folder may be looked into.
+
+    Raises:
+        InputError: it is, or may not.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            advice = "Fetch it (git annex get, datalad get), or mend the link."
+            raise InputError(f"{path} is a link to {os.readlink(path)}, which is not there. {advice}") from error
+    except NotADirectoryError:
+        pass  # told by whoever looks for the file
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. See that you may look into its folder.") from error
 
 
 def list_volumes(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -167,7 +187,7 @@ def _check_parent(target: Path) -> None:
 
 @contextmanager
 def decoding(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an InputError that names the file; InputErrors pass through."""
+    """Turn whatever a decoder raises into an InputError that names the file and the cause; InputErrors pass through."""
     try:
         yield
     except InputError:
@@ -175,12 +195,10 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     except MemoryError as error:  # a size in a damaged file, more often than not
         raise InputError(
             f"{path}: memory ran out as it was read as {kind} {error}. Read it in parts (docs/SCALING.md), or copy it "
-            "anew if it is not so large."
+            "again if it is not so large."
         ) from error
     except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
-        raise InputError(
-            f"{path} cannot be read as {kind}, it is damaged or cut short: {error}. Copy it anew."
-        ) from error
+        raise InputError(explain(path, kind, error)) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from scripts.errors import InputError
+from scripts.volume_io.cause import explain_tiff
 from scripts.volume_io.chunked import arranged
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import volume_axes, voxel_size
@@ -121,7 +122,7 @@ def refuse_loop(file: tifffile.TiffFile, path: Path) -> None:
     while 0 < offset < handle.size:
         if offset in seen:
             raise InputError(
-                f"{path} is damaged: plane {len(seen) - 1} is followed by plane {seen[offset]}. Copy it anew."
+                f"{path} is damaged: plane {len(seen) - 1} is followed by plane {seen[offset]}. Copy it again."
             )
         seen[offset] = len(seen)
         handle.seek(offset)
@@ -133,7 +134,7 @@ def refuse_loop(file: tifffile.TiffFile, path: Path) -> None:
 def refuse_partial(told: list[str], path: Path) -> None:
     """Raise an InputError if `complaints` has collected any."""
     if told:
-        raise InputError(f"{path} is damaged or cut short: {told[0]}. Copy it anew.")
+        raise InputError(explain_tiff(path, told[0]))
 
 
 def _imagej_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 import tifffile
 
 from scripts.errors import InputError
-from scripts.volume_io.unit import in_micrometres, is_without_length, warn_once
+from scripts.volume_io.unit import in_micrometres, warn_once
 from scripts.volume_io.volume import numeric
 
 __all__ = ["volume_axes", "voxel_size"]
@@ -90,11 +89,14 @@ def _imagej_size(stated: Mapping[str, Any], tags: tifffile.TiffTags, name: str) 
 
 def _ome_size(stated: Mapping[str, Any], name: str) -> VoxelSize | None:
     """Read PhysicalSizeZ, Y, X with their units (micrometres where all are left out) as OME-XML has them."""
-    sizes = [float(stated.get(f"PhysicalSize{axis}", "nan")) for axis in "ZYX"]
+    stated_sizes = [stated.get(f"PhysicalSize{axis}") for axis in "ZYX"]
     units = [stated.get(f"PhysicalSize{axis}Unit") for axis in "ZYX"]
-    if np.isnan(sizes).any():
-        if not np.isnan(sizes).all() and not all(is_without_length(unit) for unit in units if unit is not None):
-            warn_once(f"{name}: PhysicalSize (z, y, x) is {sizes}; expected all three. The voxel size is unknown.")
+    if stated_sizes == [None] * 3:
+        return None
+    try:
+        sizes = [float(str(size)) for size in stated_sizes]
+    except ValueError:  # no number, or none for an axis
+        warn_once(f"{name}: PhysicalSize (z, y, x) is {stated_sizes}; expected three numbers. It is taken as unknown.")
         return None
     size = in_micrometres(sizes, ["um" if unit is None else unit for unit in units], name)
     if size and None in units and max(size) > WIDEST * min(size):

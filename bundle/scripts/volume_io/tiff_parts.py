@@ -56,7 +56,7 @@ class _Stack:
         if offset is not None:
             there, due = file.filehandle.size, offset + nbytes(self.shape, self.dtype)
             if there < due:
-                raise InputError(f"{file.filename} is damaged or cut short: {there} of {due} bytes. Copy it anew.")
+                raise InputError(f"{file.filename} is damaged or cut short: {there} of {due} bytes. Copy it again.")
             self.mapped = np.memmap(file.filehandle.path, self.dtype, "r", offset, self.shape)
 
     def read(self, box: tuple[slice, ...]) -> np.ndarray:
@@ -71,7 +71,7 @@ class _Stack:
         for plane, index in zip(planes, wanted.ravel(), strict=True):
             page = self.series.pages[int(index)]
             if page is None:
-                raise InputError(f"{self.file.filename}: plane {index} is missing. Copy it anew.")
+                raise InputError(f"{self.file.filename}: plane {index} is missing. Copy it again.")
             plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
         return part
 

@@ -133,6 +133,10 @@ def in_micrometres(sizes: Any, units: Sequence[Any], name: object) -> VoxelSize 
         )
         return None
     size = as_voxel_size(sizes)
+    if size is None:
+        warn_once(
+            f"{name}: voxel size {_shown(sizes)} (z, y, x); expected three sizes above 0. It is taken as unknown."
+        )
     return size and as_voxel_size([one * MICROMETRES[str(unit)] for one, unit in zip(size, known, strict=True)])
 
 

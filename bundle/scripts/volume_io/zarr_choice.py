@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.volume_io.attribute import NAMES_ATTRIBUTE, attributed_size
+from scripts.volume_io.attribute import attributed_size, channel_names
 from scripts.volume_io.axis import UNKNOWN, arrange, axis_letters, fitted, kept_axes, stated_axes
 from scripts.volume_io.ome import Multiscale, multiscale_of
 from scripts.volume_io.paths import is_zarr
@@ -72,7 +72,7 @@ def _level(node: Node, image: Multiscale, wanted: Sequence[float] | None) -> Cho
         logging.getLogger(__name__).info("%s: level %s, of voxels of %s µm (z, y, x).", node.path, chosen.path, size)
     array = node_at(node.path / chosen.path)
     if array is None or not array.is_array:
-        raise InputError(f"{node.path}: its metadata name a level {chosen.path!r}, which is not there. Copy it anew.")
+        raise InputError(f"{node.path}: its metadata name a level {chosen.path!r}, which is not there. Copy it again.")
     return Choice(array, image.axes, chosen.voxel_size, image.channel_names)
 
 
@@ -88,7 +88,7 @@ def _known(array: Node) -> Choice:
                 return Choice(array, image.axes, level.voxel_size, image.channel_names)
     letters = _letters(array)
     size = attributed_size(array.attributes, letters, array.path)
-    return Choice(array, letters, size, array.attributes.get(NAMES_ATTRIBUTE, ()))
+    return Choice(array, letters, size, channel_names(array.attributes))
 
 
 def volume_axes(chosen: Choice, ndim: int) -> tuple[int, ...]:

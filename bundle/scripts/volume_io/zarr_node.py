@@ -163,7 +163,8 @@ def _version_2(path: Path) -> Node:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    with decoding(path, "JSON"):
+        found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise InputError(f"{path}: found {type(found).__name__}; expected an object with the metadata of Zarr.")
     return found
