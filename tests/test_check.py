@@ -188,6 +188,18 @@ def test_what_an_overlay_has_made_idle_is_told_on_the_command_line() -> None:
     assert problems(["train"], **files) == []
 
 
+def test_the_interval_of_validation_has_the_name_of_the_zoo_too() -> None:
+    assert problems(["train", "demo"], val_interval=2) == []
+    [problem] = problems(["train"], val_interval=2, validation_interval=3)
+    assert "validation_interval: found a key without effect" in problem
+    assert problems(["train"], val_interval=0) == [
+        "command line: val_interval: found 0, expected a whole number, 1 or more."
+    ]
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.yaml"))
+    assert parser["train"]["validation"]["interval"] == "@val_interval"
+
+
 def test_what_monai_does_with_none_and_plus_on_the_command_line_is_told(overlay: Callable[..., Path]) -> None:
     path = overlay("foreground_share: [0.1, 0.2]\n")
     [problem] = problems(["train", path], foreground_share=None)

@@ -305,7 +305,16 @@ def test_monai_label_finds_what_it_looks_for() -> None:
 MAY_CHANGE = {
     *("imports", "bundle_root", "dataset_dir", "output_dir", "image_x", "label_x", "image_y", "label_y", "model_path"),
     *("start_from", "resume", "num_workers", "device", "compile", "max_iterations", "best_checkpoint", "settings"),
-    *("checkpoint_interval", "validation_interval", "panel_interval", "checks", "size_check", "initialize", "training"),
+    *(
+        "checkpoint_interval",
+        "validation_interval",
+        "val_interval",
+        "panel_interval",
+        "checks",
+        "size_check",
+        "initialize",
+        "training",
+    ),
     # decoding and validation
     *("seed_distance", "decoder", "overlap", "window", "window_padding", "validate", "validate_y", "held_out"),
     # X and Y apart are compared; the epoch's length and the maps by the checkpoint itself, networks by their shapes

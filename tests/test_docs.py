@@ -186,7 +186,7 @@ def main_of(module: str) -> Any:
     path = BUNDLE / Path(*module.split("."))
     name = f"{module}.__main__" if path.is_dir() else module
     source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
-    return getattr(importlib.import_module(name), re.findall(r"fire\.Fire\((\w+)", source)[0])
+    return getattr(importlib.import_module(name), re.findall(r"^    start\((\w+)\)", source, re.M)[0])
 
 
 def further_flags(module: str, flags: dict[str, str]) -> set[str]:

@@ -103,7 +103,7 @@ RULES: dict[str, Rule] = {
     "overlap": either(number(0, 1, below=True), several(number(0, 1, below=True), 3)),
     "flips": one_of(1, 2, 4, 8, 16),
     **dict.fromkeys(("batch_size", "max_iterations", "epoch_length", "workers", "shards"), whole(1)),
-    **dict.fromkeys(("checkpoint_interval", "validation_interval", "panel_interval"), whole(1)),
+    **dict.fromkeys(("checkpoint_interval", "validation_interval", "val_interval", "panel_interval"), whole(1)),
     **dict.fromkeys(("num_workers", "seed", "shard", "warm_up_iterations", "learning_rate_warm_up"), whole(0)),
     **dict.fromkeys(("pool_size", "min_foreground", "contour_dilation"), whole(0)),
     **dict.fromkeys((f"intensity_percentiles{end}" for end in ("", "_x", "_y")), ascending(number(0, 100))),

@@ -113,7 +113,7 @@ def slabs(windows: WindowGrid, shape: Sequence[int], padding: Sequence[int], cou
     ends = [0, *(min(max(place, 0), shape[axis]) for place in places), shape[axis]]
     ends = list(itertools.accumulate(ends, max))
     sides = [slice(0, n) for n in shape]
-    return [tuple([*sides[:axis], slice(a, b), *sides[axis + 1 :]]) for a, b in itertools.pairwise(ends)]
+    return [(*sides[:axis], slice(a, b), *sides[axis + 1 :]) for a, b in itertools.pairwise(ends)]
 
 
 def _collect(whole: torch.Tensor, own: torch.Tensor, shares: Sequence[Box]) -> None:

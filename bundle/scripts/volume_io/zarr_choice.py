@@ -42,7 +42,7 @@ def choose(path: Path, dataset: str | None, ndim: int, voxel_size: Sequence[floa
     images = list(_images(node))
     if len(images) == 1:
         return _level(*images[0], voxel_size)
-    arrays = [below for below in arrays_below(node)] if not images else []
+    arrays = list(arrays_below(node)) if not images else []
     fitting = [array for array in arrays if len(kept_axes(array.shape, ndim)) == ndim]
     if len(arrays) == 1 or len(fitting) == 1:
         return _known(next(iter(fitting or arrays)))
