@@ -1,19 +1,67 @@
-"""Stages 4 and 5: small instances removed, and the labels at lower resolutions."""
+"""Stages 4 to 6: whose size is in doubt, small instances removed, and the labels at lower resolutions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import fastremap
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid
 from scripts.volume_io import ZarrVolume, downsample_labels
 
-__all__ = ["CleanWork", "LevelWork"]
+__all__ = ["CleanWork", "DoubtWork", "LevelWork", "voxels_in_doubt"]
+
+
+@dataclass(frozen=True)
+class DoubtWork:
+    """Finds the instances that voxels of unproven labels touch: each of these voxels may belong to one of them.
+
+    An instance is connected. So one that no such voxel touches holds none of them, and its size is proven.
+
+    Memory: 8 to 16 bytes per voxel of a block that has such voxels, or is next to one.
+
+    Attributes:
+        grid: the blocks.
+        labels: store to read.
+        doubt: store of the unproven voxels; see `scripts.blockwise.label.LabelWork`.
+        folder: has the blocks' results ("labels"), and gets `ids`.
+    """
+
+    grid: Grid
+    labels: ZarrVolume
+    doubt: ZarrVolume
+    folder: WorkFolder
+
+    def __call__(self, block: int) -> None:
+        """Work on a block."""
+        ids, window = np.zeros(0, np.int64), self.grid.window(block, (1, 1, 1))
+        if any(int(self.folder.load("labels", other)["uncertain"]) for other in self.grid.touching(window)):
+            uncertain = self.doubt[window] > 0
+            beside = binary_dilation(uncertain, np.ones((3, 3, 3), bool)) & ~uncertain
+            ids = fastremap.unique(self.labels[window][beside]).astype(np.int64)
+        self.folder.save("doubt", block, {"ids": ids[ids > 0]})
+
+
+def voxels_in_doubt(
+    instances: Mapping[str, np.ndarray], touched: Iterable[np.ndarray], uncertain: int | np.ndarray, least: int
+) -> int:
+    """Return how many voxels of proven labels belong to instances of which nobody knows whether they are too small.
+
+    Args:
+        instances: what `scripts.blockwise.measure.join` returns.
+        touched: ids that `DoubtWork` found in each block.
+        uncertain: voxels of the volume whose labels are not proven.
+        least: voxels of an instance that is kept.
+    """
+    proven = instances["voxels"] - instances["guessed"]
+    open_ = np.isin(instances["ids"], np.concatenate([*touched])) | (instances["guessed"] > 0)
+    return int(proven[open_ & (proven < least) & (proven + uncertain >= least)].sum())
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class LabelWork:
         recipe: how mask and heights are told from maps.
         seeds: store of the blocks' own numbers.
         labels: store (Z, Y, X) to write.
+        doubt: store (Z, Y, X) uint8 to write, 1 where a label is not proven.
         folder: for the results; see `measure`, and `uncertain`, the number of voxels whose label is not proven, and
             `halo`, the one used.
         halos: (z, y, x) to try, in this order.
@@ -43,6 +44,7 @@ class LabelWork:
     recipe: Recipe
     seeds: ZarrVolume
     labels: ZarrVolume
+    doubt: ZarrVolume
     folder: WorkFolder
     halos: Sequence[tuple[int, int, int]]
 
@@ -55,11 +57,13 @@ class LabelWork:
             heights = self.recipe.threshold(maps, self.maps.unit)[0]
             maps = maps[:2][(slice(None),) + shifted(core, window)].copy()  # noqa: RUF005
             labels, uncertain = flood_block(self._part(heights, window, core), last=halo == self.halos[-1])
-            if not uncertain:
+            if not uncertain.any():
                 break
         self.labels[core] = labels.astype(self.labels.dtype, copy=False)
-        result = measure(labels, maps, core, self.grid.shape)
-        self.folder.save("labels", block, {**result, "uncertain": np.array(uncertain), "halo": np.array(halo)})
+        self.doubt[core] = uncertain.view(np.uint8)
+        result = measure(labels, maps, core, self.grid.shape, uncertain)
+        count = np.count_nonzero(uncertain)
+        self.folder.save("labels", block, {**result, "uncertain": np.array(count), "halo": np.array(halo)})
 
     def _part(self, heights: np.ndarray, window: Box, core: Box) -> Part:
         seeds = np.zeros(heights.shape, np.int64)
@@ -94,8 +98,8 @@ class Part(NamedTuple):
     faces: np.ndarray
 
 
-def flood_block(part: Part, last: bool) -> tuple[np.ndarray, int]:
-    """Labels (z, y, x) of the block, and how many of them are not certain.
+def flood_block(part: Part, last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (z, y, x) of the block, and which of them are not certain.
 
     Args:
         part: the window.
@@ -104,10 +108,10 @@ def flood_block(part: Part, last: bool) -> tuple[np.ndarray, int]:
     unknown = len(part.ids)
     labels = flood_any(part.heights, part.seeds, part.faces, unknown)[part.core]
     uncertain = labels == unknown
-    count = int(np.count_nonzero(uncertain))
-    if count and last:
+    doubt = bool(uncertain.any())
+    if doubt and last:
         labels = np.where(uncertain, flood_any(part.heights, part.seeds)[part.core], labels)
-    return (part.ids[labels] if last or not count else labels), count
+    return (part.ids[labels] if last or not doubt else labels), uncertain
 
 
 def faces_of(window: Box, shape: Sequence[int]) -> np.ndarray:

@@ -12,10 +12,12 @@ from scripts.blockwise.grid import Box
 
 __all__ = ["join", "measure"]
 
-_SUMS = ("voxels", "position", "foreground", "contour")
+_SUMS = ("voxels", "position", "foreground", "contour", "guessed")
 
 
-def measure(labels: np.ndarray, maps: np.ndarray, core: Box, shape: Sequence[int]) -> dict[str, np.ndarray]:
+def measure(
+    labels: np.ndarray, maps: np.ndarray, core: Box, shape: Sequence[int], uncertain: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Measure the instances of a block.
 
     Memory: 12 bytes per voxel.
@@ -25,10 +27,12 @@ def measure(labels: np.ndarray, maps: np.ndarray, core: Box, shape: Sequence[int
         maps: (C, z, y, x); the first two are averaged, foreground and contour.
         core: the block in the volume.
         shape: of the volume.
+        uncertain: (z, y, x), True where a label is not proven; None: nowhere.
 
     Returns:
-        By instance, N of them: `ids`; `voxels`; `position` (N, 3), the sum of its voxels' (z, y, x); `start` and `stop`
-        (N, 3) of the box around it; `foreground` and `contour`, sums; `border`, whether it touches the volume's.
+        By instance, N of them: `ids`; `voxels`; `guessed`, how many of these are not proven; `position` (N, 3), the sum
+        of its voxels' (z, y, x); `start` and `stop` (N, 3) of the box around it; `foreground` and `contour`, sums;
+        `border`, whether it touches the volume's.
     """
     small, back = fastremap.renumber(labels, in_place=False)
     small = small.astype(np.int32, copy=False)
@@ -46,12 +50,14 @@ def measure(labels: np.ndarray, maps: np.ndarray, core: Box, shape: Sequence[int
         sums["position"][:, 0] += voxels * (z + offsets[0])
         sums["position"][:, 1] += np.bincount(of, y + offsets[1], count + 1)
         sums["position"][:, 2] += np.bincount(of, x + offsets[2], count + 1)
-        for name, values in zip(_SUMS[2:], maps[:2], strict=False):
+        if uncertain is not None:
+            sums["guessed"] += np.bincount(of, uncertain[z][y, x], count + 1)
+        for name, values in zip(_SUMS[2:4], maps[:2], strict=False):
             sums[name] += np.bincount(of, values[z][y, x], count + 1)
     start, stop = _boxes(small, count, offsets)
     border = (start == 0).any(axis=1) | (stop == np.asarray(shape)).any(axis=1)
     result = {name: total[1:] for name, total in sums.items()}
-    result["voxels"] = result["voxels"].astype(np.int64)
+    result |= {name: result[name].astype(np.int64) for name in ("voxels", "guessed")}
     return {"ids": ids[1:], **result, "start": start, "stop": stop, "border": border}
 
 

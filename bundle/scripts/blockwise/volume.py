@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scripts.blockwise.clean import CleanWork, LevelWork
+from scripts.blockwise.clean import CleanWork, DoubtWork, LevelWork, voxels_in_doubt
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.identity import identify
@@ -36,7 +36,8 @@ class Summary(NamedTuple):
 
     Attributes:
         instances: how many there are.
-        certain: share of the voxels whose label is proven to be that of the volume as a whole.
+        certain: share of the voxels whose label is proven to be that of the volume as a whole; voxels of an instance
+            that may or may not be too small are not.
         grown: blocks for which the first halo was not enough.
     """
 
@@ -88,14 +89,10 @@ def label_volume(
     grid = Grid.of(maps.shape, block)
     halos = doubled(halo, max_halo)
     folder = WorkFolder(f"{target}.work")
-    settings: dict[str, Any] = {
-        "pred": os.path.abspath(pred),
-        "last_change": last_change(pred),
-        "dataset": dataset,
-        "shape": grid.shape,
-        "block": grid.block,
-    }
-    settings |= {"halos": halos, "unit": maps.unit, "decoder": type(decoder).__name__, **options.given}
+    # "results": raised when the stages leave other results, which an interrupted run of an earlier version lacks
+    settings: dict[str, Any] = {"results": 2, "pred": os.path.abspath(pred), "last_change": last_change(pred)}
+    settings |= {"dataset": dataset, "shape": grid.shape, "block": grid.block, "halos": halos, "unit": maps.unit}
+    settings |= {"decoder": type(decoder).__name__, **options.given}
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
         folder.open(settings)
         job = _Job(maps, Run(grid, folder, schedule), options, target, rows)
@@ -142,7 +139,9 @@ class _Job(NamedTuple):
         run.alone("volume", lambda: identify(grid, folder, self.options.min_seed_size))
         many = len(folder.load("volume", 0)["sizes"]) > np.iinfo(np.uint32).max
         labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0")
-        run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, folder, halos))
+        doubt = self._store(folder.path / "doubt.zarr", grid, np.dtype(np.uint8), "0")
+        run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, doubt, folder, halos))
+        run.stage("doubt", DoubtWork(grid, labels, doubt, folder))
         run.alone("dropped", lambda: self._drop_small(halos[0]))
         run.stage("clean", CleanWork(grid, labels, folder))
         levels = self._pyramid(labels)
@@ -170,6 +169,8 @@ class _Job(NamedTuple):
 
         instances = join(results())
         small = instances["voxels"] < self.options.min_instance_size
+        touched = (folder.load("doubt", block)["ids"] for block in range(len(self.run_.grid)))
+        doubt["uncertain"] += voxels_in_doubt(instances, touched, doubt["uncertain"], self.options.min_instance_size)
         seeds = folder.load("volume", 0)
         kept = {name: column[~small] for name, column in instances.items()}
         kept |= {"seed_voxels": seeds["sizes"][kept["ids"]], "seed_foreground": seeds["foreground"][kept["ids"]]}
