@@ -14,9 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
-from ignite.handlers import EMAHandler
-
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints
+from scripts.handlers import RunningAverage
 from scripts.inferer import MapInferer, SharedMapInferer
 from scripts.networks import SegmentationGenerator, bare
 from scripts.processes import gathered, join_processes
@@ -53,7 +52,7 @@ def trained(
     networks: Any = {name: network.to(dtype) for name, network in real_networks().items()}
     if not alone:
         networks = {name: DistributedDataParallel(network) for name, network in networks.items()}
-    average = EMAHandler(networks["generator_yx"], momentum=0.1)
+    average = RunningAverage(networks["generator_yx"], momentum=0.1)
     options: dict[str, Any] = {"max_gradient_norm": 0.5, "pool_size": 0, "amp": amp}
     trainer = build(networks, batches(ranks, dtype), handlers=[average], **options)
     gradients: dict[str, list[Tensor]] = {}

@@ -285,12 +285,29 @@ def test_the_published_setting_is_one_overlay() -> None:
     assert published["warm_up_iterations"] == 0
 
 
-@pytest.mark.parametrize(("given", "length"), [({}, 20000), ({"train#trainer#max_epochs": 3}, 3000)])
-def test_the_learning_rate_ends_with_the_epochs_that_monai_label_sets(given: dict[str, int], length: int) -> None:
-    parser = ConfigParser()
-    parser.read_config(str(CONFIGS / "train.yaml"))
-    parser.update(given)
-    assert parser.get_parsed_content("iterations") == length
+@pytest.mark.parametrize(
+    ("overlay", "warm_up"),
+    [
+        ("demo", 1200),
+        ("source_only", 1.0),
+        ("two_step", 0.5),
+        ("mean_teacher", 1.0),
+        ("histogram", 1.0),
+        ("oracle", 1.0),
+    ],
+)
+def test_the_length_is_max_iterations_or_the_epochs_that_monai_label_sets(overlay: str, warm_up: float) -> None:
+    """With the rates and the stages of every training; MONAI Label sets the epochs of the trainer alone."""
+    name = overlay if overlay in ("demo", "oracle") else f"baseline_{overlay}"
+    lengths = ({"max_iterations": 1500}, 1500), ({"max_iterations": 3}, 3), ({"train#trainer#max_epochs": 3}, None)
+    for given, expected in lengths:
+        parser = ConfigParser()
+        parser.read_config([str(CONFIGS / "train.yaml"), str(CONFIGS / f"{name}.yaml")])
+        parser.update(given)
+        length = expected or 3 * parser["epoch_length"]
+        assert parser.get_parsed_content("train#trainer#max_iterations") == length
+        found = parser.get_parsed_content("warm_up_iterations")
+        assert found == (int(warm_up * length) if isinstance(warm_up, float) else warm_up)
 
 
 def test_monai_label_finds_what_it_looks_for() -> None:

@@ -65,6 +65,15 @@ def test_the_rate_rises_in_a_line_and_falls_by_a_cosine_to_zero() -> None:
     assert found[100] == 0
 
 
+def test_the_rate_stays_at_zero_behind_the_end() -> None:
+    optimizer = adamw(network(), 1.0)
+    schedule = warm_up_cosine({"one": optimizer}, 10, warm_up=1)["one"]
+    optimizer.step()
+    for _ in range(25):
+        schedule.step()
+        assert schedule.last_epoch < 10 or optimizer.param_groups[0]["lr"] == 0
+
+
 @pytest.mark.parametrize(("iterations", "peak"), [(100, 10), (55, 6), (5, 1)])
 def test_the_rise_takes_a_tenth_of_a_short_training_at_most(iterations: int, peak: int) -> None:
     found = rates(iterations, warm_up=1000)

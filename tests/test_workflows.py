@@ -368,6 +368,23 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     assert [(run["first_iteration"], run["last_iteration"]) for run in runs] == [(0, 4), (2, 6)]
 
 
+def test_a_training_ends_at_max_iterations_within_an_epoch_with_all_its_files(
+    train: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        workflow = train(max_iterations=3, epoch_length=2, validation_interval=5, checkpoint_interval=100)
+    part = workflow.parser.get_parsed_content
+    trainer, validator = part("train#trainer"), part("validate#evaluator")
+    assert trainer.state.iteration == trainer.schedules["warm_up"].last_epoch + 1 == 3
+    assert (validator.state.epoch, "x_ap50" in validator.state.metrics) == (2, True)
+    assert [path.name for path in tmp_path.glob("checkpoint_*.pt")] == ["checkpoint_0000003.pt"]
+    assert (tmp_path / "model.pt").is_file()
+    with open(tmp_path / "losses.csv", newline="") as file:
+        assert [row["iteration"] for row in csv.DictReader(file)] == ["3"]
+    [run] = json.loads((tmp_path / "run.json").read_text())["runs"]
+    assert (run["iterations"], run["last_iteration"]) == (3, 3)
+
+
 def test_what_is_left_to_train_on_is_padded_below_the_patch_and_that_is_said(
     train: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

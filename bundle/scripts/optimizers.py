@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from monai.optimizers import WarmupCosineSchedule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-__all__ = ["adamw", "gradient_norm", "has_gradient", "warm_up_cosine"]
+__all__ = ["Schedule", "adamw", "gradient_norm", "has_gradient", "warm_up_cosine"]
 
 
 def adamw(
@@ -32,14 +33,37 @@ def adamw(
     return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(beta_1, beta_2), fused=True)
 
 
+class Schedule(WarmupCosineSchedule):
+    """MONAI's warm-up and cosine, which stays at the cosine's end, and of which only the position is saved.
+
+    A training that is resumed with another length or rate follows the new one from where it is.
+    """
+
+    def lr_lambda(self, step: int) -> float:
+        """Share of the rate at a step; MONAI's rises again after the end."""
+        return float(super().lr_lambda(min(step, self.t_total)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position alone."""
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go to a saved position; lengths and rates that older checkpoints hold too are left where they are."""
+        self.last_epoch = int(state_dict["last_epoch"])
+        self._step_count = self.last_epoch + 1
+        self._last_lr = self.get_lr()
+        for group, base, rate in zip(self.optimizer.param_groups, self.base_lrs, self._last_lr, strict=True):
+            group["initial_lr"], group["lr"] = base, rate
+
+
 def warm_up_cosine(
     optimizers: Mapping[str, Optimizer],
     iterations: int,
     warm_up: int = 1000,
     start: float = 0.001,
     own_iterations: Mapping[str, int] | None = None,
-) -> dict[str, WarmupCosineSchedule]:
-    """Make one schedule for each optimiser: linear from `start` over `warm_up` iterations, times a cosine to 0.
+) -> dict[str, Schedule]:
+    """Make one schedule for each optimiser: linear from `start` over `warm_up` iterations, then a cosine to 0.
 
     Args:
         optimizers: by name.
@@ -50,9 +74,7 @@ def warm_up_cosine(
     """
     lengths = {name: max(1, (own_iterations or {}).get(name, iterations)) for name in optimizers}
     return {
-        name: WarmupCosineSchedule(
-            optimizer, min(warm_up, -(-lengths[name] // 10)), lengths[name], warmup_multiplier=start
-        )
+        name: Schedule(optimizer, min(warm_up, -(-lengths[name] // 10)), lengths[name], warmup_multiplier=start)
         for name, optimizer in optimizers.items()
     }
 

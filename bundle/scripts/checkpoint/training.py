@@ -20,6 +20,7 @@ from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomic
 from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.processes import gathered
+from scripts.trainer import last_iteration
 
 __all__ = ["TrainingCheckpoint", "is_auto", "list_checkpoints"]
 
@@ -110,6 +111,7 @@ class TrainingCheckpoint:
         content["other_processes"] = by_rank[1:]
         content["iteration"], content["epoch_length"] = engine.state.iteration, engine.state.epoch_length
         content["map_names"], content["best_score"] = _map_names(engine), self.best_score
+        content["stage_end"] = getattr(engine, "stage_end", None)
         content["settings"] = self._settings(engine)
         save_atomically(content, self.folder / name)
         return True
@@ -127,7 +129,8 @@ class TrainingCheckpoint:
         parts = {f"network/{k}": getattr(v, "module", v) for k, v in engine.networks.items()}
         parts |= {f"optimizer/{k}": v for k, v in engine.optimizers.items()}
         parts |= {f"schedule/{k}": v for k, v in engine.schedules.items()}
-        return {**parts, **_own_parts(engine), "loss_scaler": engine.loss_scaler, **self.parts}
+        parts |= {**_own_parts(engine), "loss_scaler": engine.loss_scaler}
+        return {**parts, **getattr(engine, "parts", {}), **self.parts}
 
     def _load(self, engine: Any) -> bool:
         """Set everything to a checkpoint; False where there is none and the training is to start anew."""
@@ -139,23 +142,30 @@ class TrainingCheckpoint:
         if 0 < engine.state.rank <= len(others):
             content |= others[engine.state.rank - 1]
         self._compare(engine, path, content)
-        for name, part in self._all_parts(engine).items():
-            if name.startswith("network/"):
-                check_fit(part, content.get(name), f"{path}, {name}")
-            try:
-                part.load_state_dict(content[name])
-            except Exception as error:
-                raise InputError(f"{path}: {name} does not fit this configuration ({brief(error)}).") from error
+        self._load_parts(engine, path, content)
         if engine.state.rank > len(others):
             reseed(engine.state.rank)
         _tell_of_processes(path, 1 + len(others))
         engine.state.iteration = content["iteration"]
         engine.state.epoch = content["iteration"] // engine.state.epoch_length
         self.best_score = content.get("best_score", self.best_score)
-        if engine.state.epoch >= engine.state.max_epochs:
+        if engine.state.iteration >= last_iteration(engine):
             self._refuse_complete(engine, path)
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
         return True
+
+    def _load_parts(self, engine: Any, path: Path, content: Mapping[str, Any]) -> None:
+        further = {**getattr(engine, "parts", {}), **self.parts}
+        for name, part in self._all_parts(engine).items():
+            if name in further and name not in content:
+                logger.warning("%s: an earlier version wrote it, without %s, which starts afresh.", path, name)
+                continue
+            if name.startswith("network/"):
+                check_fit(part, content.get(name), f"{path}, {name}")
+            try:
+                part.load_state_dict(content[name])
+            except Exception as error:
+                raise InputError(f"{path}: {name} does not fit this configuration ({brief(error)}).") from error
 
     def _compare(self, engine: Any, path: Path, content: Mapping[str, Any]) -> None:
         check_maps(content.get("map_names", ()), _map_names(engine), path)
@@ -164,7 +174,12 @@ class TrainingCheckpoint:
                 f"{path}: was written with epochs of {content['epoch_length']} iterations, this run has "
                 f"{engine.state.epoch_length}. Resume with the configuration that it was started with."
             )
-        check_settings(content.get("settings", {}), self._settings(engine), path)
+        found, now = dict(content.get("settings", {})), self._settings(engine)
+        if (then := content.get("stage_end")) is not None:
+            # A stage that is still to end may end elsewhere, as it does where all of a longer training is warm-up.
+            moved = content["iteration"] > min(then, engine.stage_end)
+            found["warm_up_iterations"], now["warm_up_iterations"] = (then, engine.stage_end) if moved else (0, 0)
+        check_settings(found, now, path)
 
     def _refuse_complete(self, engine: Any, path: Path) -> None:
         if not self.auto:

@@ -88,8 +88,7 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
         "label_x",
         "image_y",
         "label_y",
-        "max_iterations",
-        "epoch_length",
+        "iterations",
         *(f"{name}_y" for name in _SEEN_AS),
     )
     return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
@@ -115,8 +114,7 @@ def _runs(
     values: Mapping[str, Any],
 ) -> dict[tuple[str, int], Run]:
     """All runs in the order of the table; what is not trained has one for all seeds."""
-    target, length = _target(values), values["epoch_length"]
-    iterations = -(-values["max_iterations"] // length) * length
+    target, iterations = _target(values), values["iterations"]
     pairs = [(name, seed) for name in methods for seed in (seeds if methods[name].trained else seeds[:1])]
     return {
         (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target, iterations)

@@ -1,5 +1,6 @@
 """Handlers for what MONAI's own do not do: tables, panels, watches, the batch that went wrong, a record, signals."""
 
+from scripts.handlers.average import RunningAverage
 from scripts.handlers.collapse import CollapseWatch
 from scripts.handlers.instance_score import InstanceScores
 from scripts.handlers.loss_table import LossTable, TermProgressBar
@@ -11,6 +12,7 @@ from scripts.handlers.statistic import checkerboard, lost_share, training_statis
 from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tracking import mlflow_log
+from scripts.handlers.validation import Validation
 
 __all__ = [
     "CollapseWatch",
@@ -20,8 +22,10 @@ __all__ = [
     "OffendingBatch",
     "PolarityWatch",
     "RunRecord",
+    "RunningAverage",
     "SignalStop",
     "TermProgressBar",
+    "Validation",
     "checkerboard",
     "correlation",
     "lost_share",

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from scripts.handlers.table import read_table, write_table
+from scripts.trainer import last_iteration
 
 __all__ = ["LossTable", "TermProgressBar"]
 
@@ -82,9 +83,8 @@ class TermProgressBar:
         engine.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
 
     def _open(self, engine: Engine) -> None:
-        total = engine.state.max_epochs * engine.state.epoch_length
         self.bar = tqdm(
-            total=total,
+            total=last_iteration(engine),
             initial=engine.state.iteration,
             desc=self.description,
             mininterval=1.0,

@@ -23,6 +23,7 @@ from ignite.engine import Engine, Events
 
 from scripts.command import BUNDLE
 from scripts.handlers.table import write_text
+from scripts.trainer import last_iteration
 
 __all__ = ["RunRecord"]
 
@@ -65,7 +66,7 @@ class RunRecord:
             "ended": None,
             "seed": self.seed,
             "first_iteration": engine.state.iteration,
-            "iterations": engine.state.max_epochs * engine.state.epoch_length,
+            "iterations": last_iteration(engine),
             "warm_up_iterations": getattr(engine, "warm_up_iterations", 0),
             "volumes": self.volumes,
             "folder": os.getcwd(),

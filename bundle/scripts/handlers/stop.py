@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 
 from scripts.errors import UNFINISHED
+from scripts.trainer import last_iteration
 
 __all__ = ["SignalStop"]
 
@@ -82,7 +83,7 @@ class SignalStop:
                 "stopped after iteration %d of %d, a checkpoint is written, exit status %d; the same command with "
                 "--resume true (or auto) goes on.",
                 engine.state.iteration,
-                engine.state.max_epochs * engine.state.epoch_length,
+                last_iteration(engine),
                 UNFINISHED,
             )
 

@@ -6,11 +6,13 @@ The trainers of the methods that it is compared with are engines of the same kin
 from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
-from scripts.trainer.source import NON_FINITE
+from scripts.trainer.length import last_iteration
+from scripts.trainer.source import NON_FINITE, STAGE_STARTED
 from scripts.trainer.update import UNPUBLISHED, FiniteWatch, Update
 
 __all__ = [
     "NON_FINITE",
+    "STAGE_STARTED",
     "UNPUBLISHED",
     "WARM_UP_COMPLETED",
     "CySGANTrainer",
@@ -19,4 +21,5 @@ __all__ = [
     "MeanTeacherTrainer",
     "TwoStepTrainer",
     "Update",
+    "last_iteration",
 ]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from scripts.networks import bare
 from scripts.trainer.engine import CySGANTrainer
+from scripts.trainer.length import last_iteration
 
 __all__ = ["MeanTeacherTrainer", "TwoStepTrainer"]
 
@@ -32,6 +33,7 @@ class TwoStepTrainer(CySGANTrainer):
     Its image channel is not trained.
 
     Args:
+        networks: of `CySGANTrainer`.
         warm_up_iterations: length of the second step, which comes last and uses the optimiser `warm_up`.
         loss_weights: of the first step's adversarial and cycle terms; its terms on maps weigh 0.
         **options: of `CySGANTrainer`.
@@ -40,22 +42,37 @@ class TwoStepTrainer(CySGANTrainer):
     def __init__(
         self,
         *,
+        networks: Mapping[str, nn.Module],
         warm_up_iterations: int = 0,
         loss_weights: Mapping[str, float] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(loss_weights={**(loss_weights or {}), **dict.fromkeys(_ON_MAPS, 0.0)}, **options)
         self.segmentation_iterations = warm_up_iterations
-        self.first_weights = deepcopy(bare(self.network).state_dict())
+        # Before the handlers attach: a checkpoint among them gives the network other weights.
+        self.first = deepcopy(bare(networks["generator_yx"]))
+        super().__init__(
+            networks=networks, loss_weights={**(loss_weights or {}), **dict.fromkeys(_ON_MAPS, 0.0)}, **options
+        )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The first weights too, which a change of `start_from` must not change."""
+        return {"first_generator_yx": self.first}
+
+    @property
+    def stage_end(self) -> int:
+        """Last iteration of the translation."""
+        return last_iteration(self) - self.segmentation_iterations
 
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        translation = self.state.max_epochs * self.state.epoch_length - self.segmentation_iterations
-        if self.state.iteration <= translation:
-            return self._adversarial_step
-        if self.state.iteration == translation + 1:
-            bare(self.network).load_state_dict(self.first_weights)
-            self.state.panels.clear()
-        return self._segment_translated
+        return self._adversarial_step if self.state.iteration <= self.stage_end else self._segment_translated
+
+    def _stage_completed(self) -> None:
+        pass
+
+    def _stage_started(self) -> None:
+        bare(self.network).load_state_dict(self.first.state_dict())
+        self.state.panels.clear()
 
     def _segment_translated(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with torch.no_grad(), self._autocast():
@@ -90,6 +107,11 @@ class MeanTeacherTrainer(CySGANTrainer):
         super().__init__(**options)
         self.teacher = teacher
         self.consistency_weight, self.ramp_iterations = consistency_weight, ramp_iterations
+
+    @property
+    def stage_end(self) -> int:
+        """Last iteration: there is but one stage."""
+        return last_iteration(self)
 
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         return self._consistent_step

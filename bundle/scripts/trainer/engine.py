@@ -72,14 +72,16 @@ class CySGANTrainer(SourceTrainer):
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(loss_weights={**(loss_weights or {}), **off}, event_names=[WARM_UP_COMPLETED], **options)
 
-    def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-        return self._supervised_step if self.state.iteration <= self.warm_up_iterations else self._adversarial_step
+    @property
+    def stage_end(self) -> int:
+        """Last iteration of the warm-up."""
+        return self.warm_up_iterations
 
-    def _ends(self) -> bool:
-        return self.state.iteration == self.warm_up_iterations or super()._ends()
+    def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+        return self._supervised_step if self.state.iteration <= self.stage_end else self._adversarial_step
 
     def _stage_completed(self) -> None:
-        if self.state.iteration == self.warm_up_iterations:
+        if self.state.iteration == self.stage_end:
             self._start_from_warm_up()
 
     def _start_from_warm_up(self) -> None:

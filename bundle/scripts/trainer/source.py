@@ -22,12 +22,16 @@ from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
 from scripts.losses import NonFiniteLossError
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.length import last_iteration
 from scripts.trainer.update import FiniteWatch, Update
 
-__all__ = ["NON_FINITE", "SourceTrainer"]
+__all__ = ["NON_FINITE", "STAGE_STARTED", "SourceTrainer"]
 
 NON_FINITE = "non_finite"
 """Event of the trainer: a value is no number, and training is about to stop; `state.offending` says where."""
+
+STAGE_STARTED = "stage_started"
+"""Event of the trainer: the stage behind the first one begins with this iteration, whose step is still to come."""
 
 
 class SourceTrainer(Trainer):
@@ -48,6 +52,7 @@ class SourceTrainer(Trainer):
         max_gradient_norm: limit on the norm of each generator's gradient, None for none (published).
         check_interval: iterations between looks for values that are no numbers, on a GPU (see `FiniteWatch`).
         epoch_length: iterations of an epoch, default one pass over `data_loader`.
+        max_iterations: iterations in all, where the last epoch is to be cut short; None for whole epochs.
         inferer: how a generator is applied to a patch; kept for MONAI's property check.
         amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
         compile: let torch compile the networks when the training starts, which takes the first iterations minutes.
@@ -73,6 +78,7 @@ class SourceTrainer(Trainer):
         max_gradient_norm: float | None = None,
         check_interval: int = 10,
         epoch_length: int | None = None,
+        max_iterations: int | None = None,
         inferer: Inferer | None = None,
         amp: bool | str = False,
         compile: bool | str = False,
@@ -91,13 +97,14 @@ class SourceTrainer(Trainer):
         super().__init__(device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, **options)
         self.inferer = inferer or SimpleInferer()
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
-        self.state.panels = {}
+        self.state.panels, self.state.max_iterations = {}, max_iterations
         self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
         self.at_end: list[Callable[[], None]] = []  # called when a run ends, by an error too
         self.add_event_handler(Events.STARTED, self._place_data)
-        self.register_events(NON_FINITE)
+        self.register_events(NON_FINITE, STAGE_STARTED)
         # Only now: handlers may look at the engine's parts when they attach.
         self._register_handlers(handlers or ())
+        self.add_event_handler(Events.ITERATION_COMPLETED, self._end_within_epoch)  # behind all others
 
     def run(self) -> None:
         """Train; memory that is freed meanwhile is kept for reuse. What is complete already is left as it is.
@@ -131,9 +138,19 @@ class SourceTrainer(Trainer):
         if (go_to := getattr(getattr(self.data_loader, "sampler", None), "go_to", None)) is not None:
             go_to(self.state.iteration)
 
+    def _end_within_epoch(self) -> None:
+        """End a training whose last epoch is not a whole one, with everything that follows an epoch."""
+        state = self.state
+        if state.iteration == last_iteration(self) and state.iteration % state.epoch_length and not self.stopped:
+            self.fire_event(Events.EPOCH_COMPLETED)
+            self.terminate()
+
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         batch = {k: v.to(self.state.device, non_blocking=True) for k, v in batchdata.items() if isinstance(v, Tensor)}
         self.watch.begin(batchdata, self.state.iteration)
+        if self.state.iteration == self.stage_end + 1:
+            self._stage_started()
+            self.fire_event(STAGE_STARTED)
         with self._telling():
             terms = self._stage()(batch)
             self.watch.look(self.state.iteration, last=self._ends())
@@ -166,12 +183,25 @@ class SourceTrainer(Trainer):
         """The step of this iteration."""
         return self._supervised_step
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside networks, optimisers and schedules, by name."""
+        return {}
+
+    @property
+    def stage_end(self) -> int:
+        """Last iteration of the first stage."""
+        return last_iteration(self)
+
     def _ends(self) -> bool:
         """Whether a stage ends with this iteration."""
-        return self.state.iteration == self.state.max_epochs * self.state.epoch_length
+        return self.state.iteration in (self.stage_end, last_iteration(self))
 
     def _stage_completed(self) -> None:
-        """What is to be done between two stages."""
+        """What is to be done at the end of the first stage, in its last iteration."""
+
+    def _stage_started(self) -> None:
+        """What is to be done before the first iteration of the second stage."""
 
     def _supervised_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with self._autocast():
