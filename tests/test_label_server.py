@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ from monai.data import MetaTensor
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.label_server import CheckGeometryd, InstanceResultd, command
+from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.environment import check_environment, sample_app
 from scripts.label_server.folder import merged_configs, write_app
 from scripts.label_server.transform import file_order, holding_type
@@ -208,10 +210,13 @@ def test_the_command_becomes_the_server(
     _, arguments, environment = started
     assert "--port 81 --uvicorn_app scripts.label_server.app:app --conf models cysgan" in " ".join(arguments)
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(BUNDLE)
+    assert Path.cwd() == tmp_path / "app" / "run" and not list(Path.cwd().iterdir())
+    token = Access.from_text(environment[ACCESS]).token
     written = json.loads((tmp_path / "app" / "model" / "cysgan" / "configs" / "train.json").read_text())
     assert written["image_y"] == [str(tmp_path / "volumes" / "imageY.tif")]
     assert written["start_from"] == str(tmp_path / "model.pt")
-    assert "training: with volumes/imageY.tif as Y" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "training: with volumes/imageY.tif as Y" in printed and f"http://127.0.0.1:81/{token}\n" in printed
 
 
 def test_weights_of_another_network_are_refused_before_the_server_starts(
@@ -238,9 +243,15 @@ class Server:
         self.url, self.log = url, log
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": kind}, method=method)
+        given = {"Content-Type": kind, **(headers or {})}
+        request = urllib.request.Request(self.url + path, body, given, method=method)
         try:
             with urllib.request.urlopen(request, timeout=300) as answer:
                 return answer.status, answer.read()
@@ -250,11 +261,13 @@ class Server:
     def get(self, path: str) -> Any:
         return json.loads(self.ask("GET", path)[1])
 
-    def form(self, method: str, path: str, file: Path | None = None, **params: Any) -> tuple[int, bytes]:
+    def form(
+        self, method: str, path: str, file: Path | None = None, field: str = "label", **params: Any
+    ) -> tuple[int, bytes]:
         """A form of two parts, as 3D Slicer sends it: params as JSON, and a file."""
         parts = [b'name="params"\r\n\r\n' + json.dumps(params).encode()]
         if file:
-            head = f'name="label"; filename="{file.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+            head = f'name="{field}"; filename="{file.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
             parts.append(head.encode() + file.read_bytes())
         body = b"".join(b"--part\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts)
         return self.ask(method, path, body + b"--part--\r\n", "multipart/form-data; boundary=part")
@@ -275,19 +288,15 @@ def serving(bundle: Path, studies: Path, *options: str) -> Iterator[Server]:
     log = studies.with_suffix(".log")
     line = [str(PYTHON), "-m", "scripts.label_server", "--studies", str(studies), "--port", str(port), *options]
     environment = {**os.environ, "PYTHONPATH": str(STAND_IN), "OMP_NUM_THREADS": "2"}
-    server = Server(f"http://127.0.0.1:{port}", log)
     with open(log, "w") as file:
         process = subprocess.Popen(line, cwd=bundle, env=environment, stdout=file, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 240
-        while True:
+        while "startup complete" not in log.read_text():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-            try:
-                server.ask("GET", "/info/")
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield server
+            time.sleep(0.5)
+        [address] = re.findall(rf"^(http://127\.0\.0\.1:{port}/\S+)$", log.read_text(), re.M)
+        yield Server(address, log)
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -408,6 +417,112 @@ def test_training_says_what_it_needs(served: tuple[Server, Path, Path]) -> None:
     status, answer = server.train(max_epochs=1)
     assert (status, SENTENCE in json.loads(answer)["detail"]) == (400, True)
     assert (bundle / "models" / "model.pt").read_bytes() == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@needs_server
+def test_no_request_runs_code_or_leaves_the_studies(served: tuple[Server, Path, Path], tmp_path: Path) -> None:
+    server, bundle, studies = served
+    volume, mark = studies / "turned.nii.gz", tmp_path / "ran"
+    code = f"$__import__('pathlib').Path({str(mark)!r}).touch()"
+    before, weights = contents(studies), contents(bundle / "models")
+    attempts = [
+        server.infer("turned", instances=code),
+        server.infer("turned", device=code),
+        server.infer("turned", instances={"_target_": "pathlib.Path.touch", "self": str(mark)}),
+        server.infer("turned", result_extension=f"/../../..{mark}"),
+        server.infer("turned", label_tag="../../x", save_label=True),
+        server.infer(str(volume)),
+        server.infer(f"{studies.name}%2Fturned"),
+        server.train(max_epochs=code),
+        server.train(max_epochs={"_target_": "os.system", "command": f"touch {mark}"}),
+        server.train(max_epochs=1, model_filename="../../model.pt"),
+        server.train(max_epochs=1, **{"bundle_root": code}),
+        server.ask("POST", "/train/", json.dumps({"cysgan": {"run_id": code}}).encode()),
+        server.ask("POST", "/batch/infer/cysgan?run_sync=true", json.dumps({"images": [str(volume)]}).encode()),
+        server.form("PUT", "/datastore/?image=../x", volume, field="file"),
+        server.form("PUT", "/datastore/?image=..%2Fx", volume, field="file"),
+        server.form("PUT", "/datastore/?image=datastore_v2", studies / "datastore_v2.json", field="file"),
+        server.form("PUT", "/datastore/?image=turned", volume, field="file"),
+        server.form("PUT", "/datastore/label?image=turned&tag=../../x", volume),
+        server.form("PUT", "/session/?uncompress=true", volume, field="files"),
+        server.form("PUT", "/model/cysgan", volume, field="file"),
+        server.ask("GET", "/datastore/image?image=/etc/hostname"),
+        server.ask("GET", "/logs/?html=false"),
+        server.ask("GET", "/proxy/dicom/studies"),
+        server.ask("GET", "/openapi.json"),
+    ]
+    assert {status for status, _ in attempts} <= {400, 404, 409}
+    assert all("\n" not in json.loads(answer)["detail"] for _, answer in attempts)
+    assert not mark.exists()
+    assert (contents(studies), contents(bundle / "models")) == (before, weights)
+
+
+@needs_server
+def test_nobody_asks_without_the_token_or_from_another_page(served: tuple[Server, Path, Path]) -> None:
+    server = served[0]
+    bare = Server(server.url.rpartition("/")[0], server.log)
+    assert bare.ask("GET", "/info/")[0] == 401
+    for name, value in (("Host", "evil.example"), ("Origin", "https://evil.example"), ("Origin", "null")):
+        assert server.ask("GET", "/info/", headers={name: value})[0] == 403
+        assert server.ask("POST", "/train/cysgan", b"{}", headers={name: value})[0] == 403
+
+
+@needs_server
+def test_3d_slicers_own_client_works_with_the_address_or_the_token_as_password(
+    served: tuple[Server, Path, Path], tmp_path: Path
+) -> None:
+    """It sends back what it was offered, whole paths as names of files, and logs in where it is asked to."""
+    server, _, studies = served
+    module = next((PYTHON.parents[1] / "monailabel").rglob("slicer/MONAILabel/MONAILabelLib/client.py"))
+    script = tmp_path / "slicer.py"
+    script.write_text(SLICER)
+    address, _, token = server.url.rpartition("/")
+    shutil.copy(studies / "turned.nii.gz", tmp_path / "of slicer.nii.gz")
+    line = [str(PYTHON), "-W", "ignore", str(script), str(module.parent), server.url, address, token]
+    ended = subprocess.run([*line, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert json.loads(ended.stdout.splitlines()[-1]) == {
+        "uploaded": "of slicer",
+        "instances": True,
+        "label": "of slicer",
+    }
+    assert (studies / "of slicer.nii.gz").is_file() and (studies / "labels" / "final" / "of slicer.nii.gz").is_file()
+
+
+SLICER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from client import MONAILabelClient
+address, bare, token, folder = sys.argv[2:]
+asked = MONAILabelClient(bare, folder, "user-xyz")
+assert asked.auth_enabled()
+asked.update_auth(asked.auth_token("user", token))
+assert asked.auth_valid_token() and asked.info()["models"]
+client = MONAILabelClient(address, folder, "user-xyz")
+assert not client.auth_enabled()
+config = lambda part: {k: v[0] if isinstance(v, list) else v for k, v in part["cysgan"]["config"].items()}
+info = client.info()
+volume = folder + "/of slicer.nii.gz"
+uploaded = client.upload_image(volume, "of slicer")["image"]
+assert client.next_sample("first", {})["id"]
+params = {**config(info["models"]), "result_extension": ".nrrd", "result_dtype": "uint8"}
+label, found = client.infer("cysgan", uploaded, params)
+session = client.create_session(volume)["session_id"]
+assert client.get_session(session)
+again = client.infer("cysgan", "not in the studies", params, session_id=session)[1]
+assert again["instances"] == found["instances"]
+client.remove_session(session)
+saved = client.save_label(uploaded, volume, params={"label_info": [{"name": "nucleus", "idx": 1}]})
+try:
+    client.train_start("cysgan", {**config(info["trainers"]), "max_epochs": 1})
+finally:
+    client.train_stop()
+print(json.dumps({"uploaded": uploaded, "instances": found["instances"] > 5, "label": saved["label"]}))
+"""
 
 
 @needs_server

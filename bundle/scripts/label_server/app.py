@@ -1,28 +1,64 @@
-"""The server's application: MONAI Label's own, which answers bad input with its message instead of a bare 500.
+"""The server's application: MONAI Label's own behind our guard, which answers bad input with its message.
 
 Started by `scripts.label_server.command`, in the environment of MONAI Label.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from monailabel.app import app
+from monailabel.app import app as server
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
 
+from scripts.label_server.access import ACCESS, Access
+from scripts.label_server.folder import MODEL
+from scripts.label_server.guard import Guard
+from scripts.label_server.route import routes
 from scripts.preflight import expected_error
 
-__all__ = ["answer", "app"]
+__all__ = ["Studies", "answer", "app"]
 
 logger = logging.getLogger(__name__)
 
 
-@app.exception_handler(ValueError)
-@app.exception_handler(RuntimeError)  # what MONAI makes of errors within a config
+class Studies:
+    """The images and sessions that MONAI Label knows at the time it is asked."""
+
+    def images(self) -> Collection[str]:
+        """Return the ids of all images."""
+        ids: list[str] = app_instance().datastore().list_images()
+        return ids
+
+    def has_session(self, session: str) -> bool:
+        """Whether a client uploaded an image under this id."""
+        sessions = app_instance().sessions()
+        return sessions is not None and sessions.get_session(session) is not None
+
+
+@server.exception_handler(ValueError)
+@server.exception_handler(RuntimeError)  # what MONAI makes of errors within a config
 async def answer(request: Request, error: Exception) -> JSONResponse:
     """Return status 400 and the message of an error of ours; all others stay what they are."""
     if (expected := expected_error(error)) is None:
         raise error
     logger.error("%s", expected)
     return JSONResponse({"detail": str(expected)}, status_code=400)
+
+
+def _options() -> dict[str, Any]:
+    """Return the bundle's options for clients, with their values."""
+    config = Path(settings.MONAI_LABEL_APP_DIR) / "model" / MODEL / "configs" / "inference.json"
+    options: dict[str, Any] = json.loads(config.read_text()).get("displayable_configs", {})
+    return options
+
+
+app = Guard(server, Access.from_text(os.environ[ACCESS]), routes(MODEL, _options(), Studies()))
+"""What uvicorn serves."""

@@ -16,14 +16,18 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from scripts.checkpoint import load_weights
-from scripts.command import BUNDLE
+from scripts.command import BUNDLE, listed
 from scripts.errors import InputError
+from scripts.label_server.access import ACCESS, Access, make_access
 from scripts.label_server.environment import check_environment, sample_app
 from scripts.label_server.folder import MODEL, merged_configs, write_app
 from scripts.preflight import check_decoder
 from scripts.volume_io import list_volumes
 
 __all__ = ["serve"]
+
+NOTE = "Give clients this whole address: its end is the token."
+NO_TOKEN = "No token is asked for: every program of this machine may use the server."
 
 
 def serve(
@@ -32,6 +36,9 @@ def serve(
     folder: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
+    token: str | None = None,
+    hosts: str | Sequence[str] = (),
+    origins: str | Sequence[str] = (),
     **keys: Any,
 ) -> None:
     """Serve this bundle by MONAI Label, for 3D Slicer and other clients; ends with the server.
@@ -43,25 +50,29 @@ def serve(
         studies: folder of the volumes, NIfTI or TIFF, to which MONAI Label adds the labels.
         config: overlays that the weights were trained with, commas between them.
         folder: where the server's own files go; by default outputs/label_server in the bundle.
-        host: address to listen at; 0.0.0.0 lets other machines in, and MONAI Label asks nobody for a password.
+        host: address to listen at; 0.0.0.0 lets other machines in.
         port: number to listen at.
+        token: what the address that clients are given ends in, by default a new one at each start; "off" asks for none,
+            on 127.0.0.1 only.
+        hosts: further names of this machine that clients use, with commas between.
+        origins: web pages that may use the server, such as https://viewer.example.org, with commas between.
         **keys: keys of inference.yaml and train.yaml, such as `--image_y Y.nii.gz` or `--start_from models/model.pt`.
 
     Raises:
-        InputError: MONAI Label, a file, a folder, a key or the weights are not as expected.
+        InputError: MONAI Label, a file, a folder, a key, the weights or the token are not as expected.
     """
+    access = make_access(str(host), port, None if token is None else str(token), listed(hosts), listed(origins))
     if not Path(studies).is_dir():
         raise InputError(f"--studies {studies}: no such folder. Expected one with the volumes, NIfTI or TIFF.")
     version, sample = check_environment(), sample_app()
-    names = config.strip("[]() ").split(",") if isinstance(config, str) else config
-    configs = merged_configs([str(name).strip(" '\"") for name in names if name], _absolute(keys))
+    configs = merged_configs(listed(config), _absolute(keys))
     _check_model(configs["inference"])
     app = Path(folder or BUNDLE / "outputs" / "label_server").absolute()
     write_app(app, sample, configs)
     training = f"with {keys['image_y']} as Y" if "image_y" in keys else "not possible without --image_y"
-    print(f"MONAI Label {version}: {MODEL} at http://{host}:{port}, volumes of {studies}")
-    print(f"training: {training}", flush=True)
-    _start(["--app", str(app), "--studies", str(studies), "--host", host, "--port", str(port)])
+    print(f"MONAI Label {version}: {MODEL}, volumes of {studies}, at")
+    print(f"{access.address(str(host), port)}\n{NOTE if access.token else NO_TOKEN}\ntraining: {training}", flush=True)
+    _start(app, ["--studies", os.path.abspath(studies), "--host", str(host), "--port", str(port)], access)
 
 
 def _absolute(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,11 +96,18 @@ def _check_model(config: Mapping[str, Any]) -> None:
     load_weights(parser.get_parsed_content("network_def"), BUNDLE / "models" / "model.pt", representation.names)
 
 
-def _start(options: Sequence[str]) -> None:
-    """Become the server: this process, so that whoever started it can stop it."""
-    command = [sys.executable, "-m", "monailabel.main", "start_server", *options]
+def _start(app: Path, options: Sequence[str], access: Access) -> None:
+    """Become the server: this process, so that whoever started it can stop it.
+
+    It works in an empty folder, since MONAI Label takes the id of an image for a path where there is one of that name.
+    """
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app), *options]
     command += ["--uvicorn_app", "scripts.label_server.app:app"]
     for name, value in (("models", MODEL), ("zoo_source", "local"), ("sam2", "false")):
         command += ["--conf", name, value]
     paths = [str(BUNDLE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), ACCESS: access.to_text()}
+    environment.setdefault("MONAI_LABEL_SESSION_PATH", str(app / "sessions"))
+    (app / "run").mkdir(exist_ok=True)
+    os.chdir(app / "run")
+    os.execve(sys.executable, command, environment)
