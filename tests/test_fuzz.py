@@ -111,7 +111,7 @@ def test_any_whole_numbers_become_targets(label: np.ndarray) -> None:
 # ---- what claims more than there is ----------------------------------------------------------------------------------
 def test_hdf5_that_claims_terabytes_is_refused_before_any_memory_is_taken(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("raw", HUGE, np.uint8, chunks=(64, 64, 64))
+        file.create_dataset("raw", HUGE, np.uint8, chunks=(64, 64, 64))[0, 0, 0] = 1
     with pytest.raises(InputError, match=r"says it holds 10000.0 GB .* Read it in parts"):
         read_volume(tmp_path / "a.h5")
     assert open_volume(tmp_path / "a.h5")[0:2, 0:2, 0:2].shape == (2, 2, 2)

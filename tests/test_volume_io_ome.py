@@ -32,7 +32,8 @@ def image(path: Path, zarr_format: int = 2, channels: int = 0, labels: bool = Fa
     for i, by in enumerate(factors):
         sides = (*[channels][: bool(channels)], *(-(-side // f) for side, f in zip(shape, by, strict=True)))
         chunks = (*[1] * bool(channels), 32, 32, 32)
-        create_zarr(path, sides, np.uint8, chunks, fill_value=i + 1, zarr_format=zarr_format, dataset=str(i))
+        volume = create_zarr(path, sides, np.uint8, chunks, zarr_format=zarr_format, dataset=str(i))
+        volume[...] = np.full(sides, i + 1, np.uint8)
     levels = [(str(i), by) for i, by in enumerate(factors)]
     write_ome_metadata(path, "cells", levels, SIZE, labels=labels, channel_names=names, zarr_format=zarr_format)
     return path

@@ -82,7 +82,7 @@ def hdf5(path: Path, attributes: dict[str, Any]) -> Path:
 
 
 def zarr(path: Path, attributes: dict[str, Any]) -> Path:
-    create_zarr(path, (2, 3, 4), np.uint8, (2, 2, 2))
+    create_zarr(path, (2, 3, 4), np.uint8, (2, 2, 2))[...] = np.ones((2, 3, 4), np.uint8)
     text = {key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()}
     (path / "0" / ".zattrs").write_text(json.dumps(text))
     return path
@@ -138,7 +138,8 @@ def test_scales_of_ome_zarr(tmp_path: Path, case: str, caplog: pytest.LogCapture
     units, scale, expected, warned = OME[case]
     path = tmp_path / "a.ome.zarr"
     channel = case == "three numbers"
-    create_zarr(path, (1, 2, 3, 4) if channel else (2, 3, 4), np.uint8, (1, 2, 2, 2) if channel else (2, 2, 2))
+    sides, chunks = ((1, 2, 3, 4), (1, 2, 2, 2)) if channel else ((2, 3, 4), (2, 2, 2))
+    create_zarr(path, sides, np.uint8, chunks)[...] = np.ones(sides, np.uint8)
     axes: list[Any] = [{"name": "c", "type": "channel"}] if channel else []
     axes += [{"name": name} | ({"unit": unit} if unit else {}) for name, unit in zip("zyx", units, strict=True)]
     image = {"axes": axes, "datasets": [{"path": "0"}]}

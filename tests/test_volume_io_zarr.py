@@ -125,7 +125,6 @@ def test_a_chunk_that_cannot_be_written_is_an_error(tmp_path: Path, zarr_format:
 def test_fill_value_and_dataset(tmp_path: Path) -> None:
     volume = create_zarr(tmp_path / "a.zarr", (4, 5, 6), np.float32, (2, 2, 2), fill_value=0.5, dataset="maps/all")
     assert (volume[...] == 0.5).all()
-    assert (read_volume(f"{tmp_path / 'a.zarr'}::maps/all")[0] == 0.5).all()
     assert not [path for path in (tmp_path / "a.zarr" / "maps" / "all").iterdir() if path.name != ".zarray"]
     with pytest.raises(InputError, match=r"no array '0'; it has: maps/all \(4, 5, 6\)"):
         open_zarr_for_writing(tmp_path / "a.zarr")
@@ -205,7 +204,10 @@ def test_voxel_size_of_a_plain_array(tmp_path: Path, attributes: dict[str, Any],
 @FORMATS
 def test_a_group_of_several_asks_which(tmp_path: Path, zarr_format: int) -> None:
     for dataset, dtype in (("volumes/raw", np.uint8), ("volumes/label", np.uint32)):
-        create_zarr(tmp_path / "a.zarr", (4, 5, 6), dtype, (2, 2, 2), zarr_format=zarr_format, dataset=dataset)
+        sides, chunks = (4, 5, 6), (2, 2, 2)
+        create_zarr(tmp_path / "a.zarr", sides, dtype, chunks, zarr_format=zarr_format, dataset=dataset)[...] = np.ones(
+            sides, dtype
+        )
     with pytest.raises(InputError, match=r"a\.zarr: which array\? It has: volumes/label .*volumes/raw \(4, 5, 6\)"):
         open_volume(tmp_path / "a.zarr")
     with pytest.raises(InputError, match=r"no array or group 'main'; it has: volumes/label"):

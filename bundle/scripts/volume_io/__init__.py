@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from scripts.volume_io.chunked import ChunkedVolume, open_volume
 from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
+from scripts.volume_io.member import last_change, volume_files
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pair import open_label, read_label
-from scripts.volume_io.paths import check_writable, last_change, list_volumes, split_dataset
+from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
 from scripts.volume_io.placement import Place, turn_to
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
@@ -42,6 +43,7 @@ __all__ = [
     "read_volume",
     "split_dataset",
     "turn_to",
+    "volume_files",
     "write_ome_metadata",
     "write_volume",
 ]

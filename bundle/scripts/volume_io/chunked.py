@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io.absent import Absent, report_absent
 from scripts.volume_io.paths import decoding, existing, format_of
 from scripts.volume_io.placement import Place
 from scripts.volume_io.volume import check_memory, native, native_dtype, numeric
@@ -36,6 +37,7 @@ class Layout(NamedTuple):
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         channel_names: nothing where the file does not say.
         affine: (4, 4), index (z, y, x) -> position (x, y, z), where the file states direction and origin; else None.
+        absent: what of it the file lacks.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Layout(NamedTuple):
     voxel_size: VoxelSize | None = None
     channel_names: Sequence[str] = ()
     affine: np.ndarray | None = None
+    absent: Absent | None = None
 
 
 class ChunkedVolume:
@@ -64,6 +67,7 @@ class ChunkedVolume:
         chunks: in which the file is divided, as long as `shape`; one plane where it is not divided.
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         channel_names: what the channels are, [] where the file does not say.
+        absent: what of it the file lacks, None for nothing; `open_volume` has warned of it.
     """
 
     kind = "a volume"
@@ -82,6 +86,7 @@ class ChunkedVolume:
         self.chunks = tuple(layout.chunks[axis] for axis in layout.axes)
         self.voxel_size = layout.voxel_size
         self.channel_names = [str(name) for name in layout.channel_names]
+        self.absent = layout.absent
         self._layout = layout
         self._forget()
 
@@ -197,22 +202,9 @@ def open_volume(
     Raises:
         InputError: as `read_volume`.
     """
-    file, named = existing(path)
-    # imported here, since these modules build on this one
-    from scripts.volume_io import hdf5_parts, nifti_parts, tiff_parts, zarr_store
-
-    name, dataset = os.fspath(path), named or dataset
-    match format_of(file):
-        case "zarr":
-            return zarr_store.open_parts(file, name, dataset, ndim, voxel_size)
-        case "hdf5":
-            return hdf5_parts.open_parts(file, dataset, ndim)
-        case kind if ndim != 3:
-            raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only, not from {kind}.")
-        case "tiff":
-            return tiff_parts.open_parts(file)
-        case _:
-            return nifti_parts.open_parts(file)
+    volume = _open_parts(path, dataset, ndim, voxel_size)
+    report_absent(volume.name, volume.absent)
+    return volume
 
 
 def plane_chunks(shape: Sequence[int]) -> tuple[int, ...]:
@@ -230,3 +222,24 @@ def arranged(part: np.ndarray, axes: Sequence[int]) -> np.ndarray:
 def nbytes(shape: Sequence[int], dtype: np.dtype) -> int:
     """Return the bytes of an array."""
     return prod(shape) * dtype.itemsize
+
+
+def _open_parts(
+    path: str | os.PathLike[str], dataset: str | None, ndim: int, voxel_size: Sequence[float] | None
+) -> ChunkedVolume:
+    file, named = existing(path)
+    # imported here, since these modules build on this one
+    from scripts.volume_io import hdf5_parts, nifti_parts, tiff_parts, zarr_store
+
+    name, dataset = os.fspath(path), named or dataset
+    match format_of(file):
+        case "zarr":
+            return zarr_store.open_parts(file, name, dataset, ndim, voxel_size)
+        case "hdf5":
+            return hdf5_parts.open_parts(file, dataset, ndim)
+        case kind if ndim != 3:
+            raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only, not from {kind}.")
+        case "tiff":
+            return tiff_parts.open_parts(file)
+        case _:
+            return nifti_parts.open_parts(file)

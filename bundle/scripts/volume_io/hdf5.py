@@ -4,20 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io import attribute
+from scripts.volume_io.absent import Absent, report_absent
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE
 from scripts.volume_io.axis import arrange, kept_axes
 from scripts.volume_io.chunked import arranged
 from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
+from scripts.volume_io.hdf5_link import Opener, datasets_below, opened
+from scripts.volume_io.hdf5_member import examine
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, numeric
 
-__all__ = ["NAMES_ATTRIBUTE", "channel_names", "choose", "read", "write"]
+__all__ = ["NAMES_ATTRIBUTE", "Chosen", "channel_names", "choose", "files", "read", "write"]
+
+# datasets that a message lists
+MOST = 24
+
+
+class Chosen(NamedTuple):
+    """A dataset that is read.
+
+    Attributes:
+        dataset: open, maybe of another file that a link leads to.
+        name: path as given, with the dataset, for messages.
+        axes: which of its axes are (Z, Y, X) or (C, Z, Y, X), in this order.
+        dtype: of its values.
+        voxel_size: (z, y, x) in micrometres, None where the file does not say.
+        channel_names: nothing where the file does not say.
+        absent: what of it was never written.
+    """
+
+    dataset: h5py.Dataset
+    name: str
+    axes: tuple[int, ...]
+    dtype: np.dtype
+    voxel_size: tuple[float, float, float] | None
+    channel_names: Sequence[str]
+    absent: Absent | None
 
 
 def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
@@ -33,18 +62,30 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
     Raises:
         InputError: no such dataset, none or several to choose from, other axes, no numbers, or a damaged file.
     """
-    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        chosen, axes = choose(file, dataset, ndim, path)
-        check_memory(chosen.shape, chosen.dtype, f"{path}::{chosen.name.lstrip('/')}")
-        size = voxel_size(chosen, letters_of(chosen))
-        array = arranged(chosen[()].view(meant_type(chosen)), axes)
+    with decoding(path, "HDF5"), Opener(path, [path]) as opener:
+        chosen = choose(opener, dataset, ndim)
+        check_memory(chosen.dataset.shape, chosen.dtype, chosen.name)
+        report_absent(chosen.name, chosen.absent)
+        size = chosen.voxel_size
+        array = arranged(chosen.dataset[()].view(chosen.dtype), chosen.axes)
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
 
 
 def channel_names(path: Path, dataset: str | None = None) -> list[str]:
     """What a dataset (C, Z, Y, X) says its channels are, nothing where it does not; the choice is that of `read`."""
-    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        return attribute.channel_names(_found(file, dataset, 4, path).attrs)
+    with decoding(path, "HDF5"), Opener(path, [path]) as opener:
+        return attribute.channel_names(_found(opener, dataset, 4)[1].attrs)
+
+
+def files(path: Path, dataset: str | None = None) -> list[Path]:
+    """Return the files that the dataset of three axes is read from, or that of four; the errors are those of `read`."""
+    with decoding(path, "HDF5"), Opener(path, [path]) as opener:
+        try:
+            chosen = _found(opener, dataset, 3)[1]
+        except InputError:
+            chosen = _found(opener, dataset, 4)[1]
+        examine(chosen, opener)
+        return list(dict.fromkeys(opener.files))
 
 
 def write(
@@ -69,28 +110,37 @@ def write(
             stored.attrs[NAMES_ATTRIBUTE] = list(names)
 
 
-def choose(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> tuple[h5py.Dataset, tuple[int, ...]]:
-    """Return the dataset that `read` reads, and which of its axes are (Z, Y, X) or (C, Z, Y, X).
+def choose(opener: Opener, dataset: str | None, ndim: int) -> Chosen:
+    """Return the dataset that `read` reads, whose parts are all there; it is open as long as `opener` is.
 
     Raises:
         InputError: as `read`, but for damage.
     """
-    chosen = _found(file, dataset, ndim, path)
-    name = f"{path}::{chosen.name.lstrip('/')}"
-    numeric(chosen.dtype, name)
-    require_filters(chosen)
-    return chosen, arrange(letters_of(chosen), chosen.shape or (), ndim, name)
+    inner, found = _found(opener, dataset, ndim)
+    name = f"{opener.volume}::{inner}"
+    numeric(found.dtype, name)
+    require_filters(found)
+    letters = letters_of(found)
+    axes = arrange(letters, found.shape or (), ndim, name)
+    channels = attribute.channel_names(found.attrs)
+    said = (name, axes, meant_type(found), voxel_size(found, letters), channels, examine(found, opener))
+    del found
+    return Chosen(opened(opener, inner), *said)
 
 
-def _found(file: h5py.File, dataset: str | None, ndim: int, path: Path) -> h5py.Dataset:
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None)
-    listing = ", ".join(f"{name} {node.shape} {node.dtype}" for name, node in found.items()) or "none"
+def _found(opener: Opener, dataset: str | None, ndim: int) -> tuple[str, h5py.Dataset]:
+    """Return the dataset, and its name in the volume's file."""
+    node = None if dataset is None else opener.find(dataset)
+    if dataset is not None and isinstance(node, h5py.Dataset):
+        return dataset.strip("/"), node
+    found, broken = datasets_below(opener, opener.top)
+    named = [f"{name} {node.shape} {node.dtype}" for name, node in found.items()] + broken
+    listing = ", ".join(named[:MOST]) + (", …" if len(named) > MOST else "") or "none"
     if dataset is not None:
-        if dataset.strip("/") not in found:
-            raise InputError(f"{path}: no dataset {dataset!r}; it has: {listing}.")
-        return found[dataset.strip("/")]
-    fitting = [node for node in found.values() if len(kept_axes(node.shape or (), ndim)) == ndim]
+        raise InputError(f"{opener.volume}: no dataset {dataset!r}; it has: {listing}.")
+    fitting = [name for name, node in found.items() if len(kept_axes(node.shape or (), ndim)) == ndim]
     if len(found) == 1 or len(fitting) == 1:
-        return next(iter(fitting or found.values()))
-    raise InputError(f"{path}: which dataset? It has: {listing}. Name one that is {ndim}D: {path}::name.")
+        name = next(iter(fitting or found))
+        return name, found[name]
+    advice = f"Name one that is {ndim}D: {opener.volume}::name."
+    raise InputError(f"{opener.volume}: which dataset? It has: {listing}. {advice}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from scripts.volume_io import hdf5
-from scripts.volume_io.attribute import channel_names
 from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
-from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
+from scripts.volume_io.hdf5_header import require_filters
+from scripts.volume_io.hdf5_link import Opener, opened
 from scripts.volume_io.paths import decoding
 
 __all__ = ["Hdf5Volume", "open_parts"]
@@ -27,28 +27,40 @@ class Hdf5Volume(ChunkedVolume):
         self._path, self._dataset = path.absolute(), dataset
 
     def _open(self) -> Any:
-        source = h5py.File(self._path, "r")[self._dataset]
-        require_filters(source)  # of this process
-        return source
+        opener = Opener(self._path, [self._path])
+        dataset = opened(opener, self._dataset)
+        require_filters(dataset)  # of this process
+        return _Stored(opener, dataset)
 
     def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
-        return source[box].view(self._layout.dtype)
+        return source.dataset[box].view(self._layout.dtype)
 
     def _shut(self, source: Any) -> None:
-        source.file.close()
+        source.opener.close()
+
+
+class _Stored(NamedTuple):
+    opener: Opener
+    dataset: h5py.Dataset
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.dataset.shape
 
 
 def open_parts(path: Path, dataset: str | None, ndim: int) -> Hdf5Volume:
     """Open a dataset; the choice and the errors are those of `hdf5.read`."""
-    with decoding(path, "HDF5"), h5py.File(path, "r") as file:
-        chosen, axes = hdf5.choose(file, dataset, ndim, path)
+    with decoding(path, "HDF5"), Opener(path, [path]) as opener:
+        chosen = hdf5.choose(opener, dataset, ndim)
+        stored = chosen.dataset
         layout = Layout(
-            f"{path}::{chosen.name.lstrip('/')}",
-            chosen.shape,
-            meant_type(chosen),
-            chosen.chunks or plane_chunks(chosen.shape),
-            axes,
-            voxel_size(chosen, letters_of(chosen)),
-            channel_names(chosen.attrs),
+            chosen.name,
+            stored.shape,
+            chosen.dtype,
+            stored.chunks or plane_chunks(stored.shape),
+            chosen.axes,
+            chosen.voxel_size,
+            chosen.channel_names,
+            absent=chosen.absent,
         )
-        return Hdf5Volume(path, layout, chosen.name)
+        return Hdf5Volume(path, layout, chosen.name.removeprefix(f"{path}::"))

@@ -8,7 +8,6 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +23,6 @@ __all__ = [
     "format_of",
     "is_store",
     "is_zarr",
-    "last_change",
     "list_volumes",
     "replacing",
     "split_dataset",
@@ -76,19 +74,6 @@ def is_zarr(path: Path) -> bool:
 def is_store(path: Path) -> bool:
     """Return whether a folder has metadata of Zarr."""
     return any((path / name).is_file() for name in ZARR_METADATA)
-
-
-def last_change(spec: str | os.PathLike[str]) -> str:
-    """Return size and time of the last change of a volume's file, to tell whether it is the one that was read before.
-
-    Of a Zarr store those of its metadata alone: one that was made anew is told, a chunk that was written over is not.
-    """
-    path, dataset = split_dataset(spec)
-    folders = {path, path / (dataset or "0").strip("/")} if path.is_dir() else set()
-    files = [folder / name for folder in folders for name in ZARR_METADATA if (folder / name).is_file()]
-    found = [file.stat() for file in files or [path]]
-    newest = datetime.fromtimestamp(max(entry.st_mtime for entry in found), UTC)
-    return f"{sum(entry.st_size for entry in found)} bytes of {newest.isoformat()}"
 
 
 def existing(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:

@@ -19,6 +19,7 @@ from scripts.volume_io.cause import explain_tiff
 from scripts.volume_io.chunked import arranged
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import volume_axes, voxel_size
+from scripts.volume_io.tiff_member import check_named, check_opened
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, fitting_integer, native
 
 __all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "write"]
@@ -26,6 +27,8 @@ __all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "write"]
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 # classic TIFF has 32-bit offsets; the directories of the planes need some of that room
 CLASSIC_BYTES = 2**32 - 2**26
+# of warnings, those by which tifffile says that it gives a part
+PARTIAL = ("data are zeroed", "is missing files")
 # complaints after which a file is given up
 MOST = 100
 
@@ -42,8 +45,10 @@ def read(path: Path) -> Volume:
     """
     with complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
         refuse_loop(file, path)
+        check_named(file, path)
         series = file.series[0]  # newer versions of tifffile look at the planes, and complain, when it is taken
         refuse_partial(told, path)
+        check_opened(file, path)
         axes = volume_axes(file, path)
         check_memory(series.shape, series.dtype, path)
         array = arranged(series.asarray(), axes)
@@ -97,7 +102,7 @@ def complaints() -> Iterator[list[str]]:
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             message = record.getMessage()
-            if record.thread == thread and (record.levelno >= logging.ERROR or "data are zeroed" in message):
+            if record.thread == thread and (record.levelno >= logging.ERROR or any(one in message for one in PARTIAL)):
                 messages.append(message)
                 if len(messages) > MOST:  # a chain of damaged planes has no end
                     raise OSError(messages[0])

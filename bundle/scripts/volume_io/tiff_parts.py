@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from scripts.volume_io import tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import volume_axes, voxel_size
+from scripts.volume_io.tiff_member import check_named, check_opened
 
 __all__ = ["TiffVolume", "open_parts"]
 
@@ -72,16 +75,32 @@ class _Stack:
             page = self.series.pages[int(index)]
             if page is None:
                 raise InputError(f"{self.file.filename}: plane {index} is missing. Copy it again.")
-            plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
+            with _opened(page.parent.filehandle):
+                plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
         return part
+
+
+@contextmanager
+def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
+    """Open another file of an OME-TIFF while a plane of it is read."""
+    if not handle.closed:
+        yield
+        return
+    handle.open()
+    try:
+        yield
+    finally:
+        handle.close()
 
 
 def open_parts(path: Path) -> TiffVolume:
     """Open a stack; the errors are those of `tiff.read`."""
     with tiff.complaints() as told, decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
         tiff.refuse_loop(file, path)
+        check_named(file, path)
         series = file.series[0]
         tiff.refuse_partial(told, path)
+        check_opened(file, path)
         axes, size = volume_axes(file, path), voxel_size(file)
         stored = series.dtype.newbyteorder(file.byteorder)
         layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, size)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io.absent import report_absent
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine
@@ -26,6 +27,7 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: as `zarr_store.open_parts`, or a chunk cannot be decoded.
     """
     volume = open_parts(path, f"{path}::{dataset}" if dataset else str(path), dataset, ndim)
+    report_absent(volume.name, volume.absent)
     check_memory(volume.shape, volume.dtype, volume.name)
     size = volume.voxel_size
     return Volume(volume[...], size, diagonal_affine(size), "um" if size else "unknown")

@@ -60,6 +60,7 @@ class _Array:
             "driver": DRIVERS[zarr_format],
             "kvstore": {"driver": "file", "path": f"{path}/"},
             "recheck_cached_data": "open",
+            "store_data_equal_to_fill_value": True,  # so that a chunk that is not there was never written
         }
         self._store = tensorstore.open(spec, open=True, context=tensorstore.Context(LIMITS)).result()
         self.shape = tuple(int(size) for size in self._store.shape)

@@ -12,6 +12,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size, channel_names
 from scripts.volume_io.axis import UNKNOWN, arrange, axis_letters, fitted, kept_axes, stated_axes
+from scripts.volume_io.member import checked_member, store_of
 from scripts.volume_io.ome import Multiscale, multiscale_of
 from scripts.volume_io.paths import is_zarr
 from scripts.volume_io.zarr_node import Node, arrays_below, node_at
@@ -70,7 +71,7 @@ def _level(node: Node, image: Multiscale, wanted: Sequence[float] | None) -> Cho
         chosen, lengths = sized[int(np.argmin(distances))]
         size = " x ".join(f"{length:.4g}" for length in lengths)
         logging.getLogger(__name__).info("%s: level %s, of voxels of %s µm (z, y, x).", node.path, chosen.path, size)
-    array = node_at(node.path / chosen.path)
+    array = node_at(checked_member(store_of(node.path), node.path / chosen.path, f"its level {chosen.path!r},"))
     if array is None or not array.is_array:
         raise InputError(f"{node.path}: its metadata name a level {chosen.path!r}, which is not there. Copy it again.")
     return Choice(array, image.axes, chosen.voxel_size, image.channel_names)

@@ -43,11 +43,16 @@ class Node(NamedTuple):
     @property
     def chunks(self) -> tuple[int, ...]:
         """What of an array is decoded at once: a chunk, or the inner chunk of a shard."""
-        if self.zarr_format == 2:
-            return tuple(int(size) for size in self.metadata["chunks"])
-        for codec in self.metadata.get("codecs", ()):
+        for codec in self.metadata.get("codecs", ()) if self.zarr_format == 3 else ():
             if isinstance(codec, Mapping) and codec.get("name") == "sharding_indexed":
                 return tuple(int(size) for size in codec["configuration"]["chunk_shape"])
+        return self.outer_chunks
+
+    @property
+    def outer_chunks(self) -> tuple[int, ...]:
+        """What of an array is one file: a chunk, or a shard."""
+        if self.zarr_format == 2:
+            return tuple(int(size) for size in self.metadata["chunks"])
         return tuple(int(size) for size in self.metadata["chunk_grid"]["configuration"]["chunk_shape"])
 
     @property

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
+from scripts.volume_io.absent import Absent
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
 from scripts.volume_io.chunked import Box, ChunkedVolume, Layout
+from scripts.volume_io.member import store_of
 from scripts.volume_io.paths import is_zarr
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import native, native_dtype, numeric
 from scripts.volume_io.zarr_array import ZarrArray, open_array
-from scripts.volume_io.zarr_choice import choose, listing, volume_axes
+from scripts.volume_io.zarr_choice import Choice, choose, listing, volume_axes
+from scripts.volume_io.zarr_member import absent_chunks
 from scripts.volume_io.zarr_node import Node, make_group, node_at, write_array
 
 __all__ = ["ZarrVolume", "create_zarr", "open_parts", "open_zarr_for_writing"]
@@ -85,10 +88,8 @@ def open_parts(
         InputError: no store, no such array or several to choose from, other axes than asked for, or no numbers.
     """
     chosen = choose(path, dataset, ndim, voxel_size)
-    node = chosen.node
     axes = volume_axes(chosen, ndim)
-    layout = Layout(name, node.shape, node.dtype, node.chunks, axes, chosen.voxel_size, chosen.channel_names)
-    return ZarrVolume(node, layout)
+    return _volume(chosen, name, axes, absent_chunks(store_of(path), chosen.node))
 
 
 def create_zarr(
@@ -154,7 +155,16 @@ def open_zarr_for_writing(path: str | os.PathLike[str], dataset: str = "0") -> Z
     node = node_at(file / dataset)
     if node is None or not node.is_array:
         raise InputError(f"{file}: no array {dataset!r}; it has: {listing(file)}. Make it by create_zarr.")
-    return open_parts(file, f"{os.fspath(path)}::{dataset}" if dataset else os.fspath(path), dataset, len(node.shape))
+    chosen = choose(file, dataset, len(node.shape), None)
+    name = f"{os.fspath(path)}::{dataset}" if dataset else os.fspath(path)
+    return _volume(chosen, name, volume_axes(chosen, len(node.shape)), None)  # what is not there is still to be written
+
+
+def _volume(chosen: Choice, name: str, axes: tuple[int, ...], absent: Absent | None) -> ZarrVolume:
+    node, names = chosen.node, chosen.channel_names
+    return ZarrVolume(
+        node, Layout(name, node.shape, node.dtype, node.chunks, axes, chosen.voxel_size, names, absent=absent)
+    )
 
 
 def _refuse_other(

@@ -1,0 +1,55 @@
+"""Parts of a volume that its file lacks, and that readers take for zeros without a word."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from scripts.errors import InputError
+
+__all__ = ["Absent", "report_absent"]
+
+
+class Absent(NamedTuple):
+    """How many parts are not there.
+
+    Attributes:
+        lacking: those that are not there.
+        total: those that belong to the volume.
+        part: what they are called: "chunks", "planes", …
+        reason: what became of them, such as "were never written".
+        fill: the value that is read for them.
+    """
+
+    lacking: int
+    total: int
+    part: str
+    reason: str
+    fill: float = 0
+
+    def __str__(self) -> str:
+        share = f"{100 * self.lacking / self.total:.3g} %"
+        return f"{self.lacking} of {self.total} {self.part} ({share}) {self.reason} and are read as {self.fill:g}"
+
+
+_reported: set[str] = set()
+
+
+def report_absent(name: object, absent: Absent | None) -> None:
+    """Warn of parts that are not there, once in a process for each volume; nothing is said where all are.
+
+    Args:
+        name: of the volume, as given.
+        absent: what is not there, None for nothing.
+
+    Raises:
+        InputError: nothing of the volume is there.
+    """
+    if absent is None or not absent.lacking:
+        return
+    if absent.lacking >= absent.total:
+        raise InputError(f"{name}: all {absent.total} {absent.part} {absent.reason}; there is nothing to read.")
+    message = f"{name}: {absent}. If that is not meant, copy or write the file again."
+    if message not in _reported:
+        _reported.add(message)
+        logging.getLogger(__name__).warning("%s", message)

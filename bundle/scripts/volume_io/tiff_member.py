@@ -1,0 +1,59 @@
+"""The files that a TIFF names: an OME-TIFF or NDTiff may be made of many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import tifffile
+
+from scripts.volume_io.member import checked_member
+from scripts.volume_io.paths import decoding
+
+__all__ = ["check_named", "check_opened", "files"]
+
+
+def files(path: Path) -> list[Path]:
+    """Return the files that the planes of a TIFF are in, its own first.
+
+    Raises:
+        InputError: one is missing or lies outside the volume's folder, or the file is damaged.
+    """
+    with decoding(path, "TIFF"), tifffile.TiffFile(path) as file:
+        return list(dict.fromkeys([path, *check_named(file, path), *check_opened(file, path)]))
+
+
+def check_named(file: tifffile.TiffFile, path: Path) -> list[Path]:
+    """Return the files that the metadata name, before tifffile opens any: it fills what is missing with zeros.
+
+    Raises:
+        InputError: one is missing or lies outside the volume's folder.
+    """
+    folder = path.absolute().parent
+    names = dict.fromkeys(name for name in _names(file, folder) if name != path.name)
+    return [checked_member(path, folder / name, "the file of some of its planes,") for name in names]
+
+
+def check_opened(file: tifffile.TiffFile, path: Path) -> list[Path]:
+    """Return the files that tifffile found planes in.
+
+    Raises:
+        InputError: one lies outside the volume's folder.
+    """
+    pages = (page for series in file.series[:1] for page in series.pages if page is not None)
+    names = dict.fromkeys(str(page.parent.filehandle.path) for page in pages)
+    own = str(file.filehandle.path)
+    return [checked_member(path, Path(name), "the file of some of its planes,") for name in names if name != own]
+
+
+def _names(file: tifffile.TiffFile, folder: Path) -> Iterator[str]:
+    if file.is_ndtiff and (folder / "NDTiff.index").is_file():
+        yield from (os.fspath(entry[1]) for entry in tifffile.read_ndtiff_index(folder / "NDTiff.index"))
+    elif file.ome_metadata:
+        root = ElementTree.fromstring(file.ome_metadata)
+        for node in root.iter():
+            is_own = node.text is not None and node.text == root.get("UUID")  # though it may have another name now
+            if node.tag.rpartition("}")[2] == "UUID" and node.get("FileName") and not is_own:
+                yield str(node.get("FileName"))
