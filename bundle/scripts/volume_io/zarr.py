@@ -27,8 +27,8 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: as `zarr_store.open_parts`, or a chunk cannot be decoded.
     """
     volume = open_parts(path, f"{path}::{dataset}" if dataset else str(path), dataset, ndim)
-    report_absent(volume.name, volume.absent)
     check_memory(volume.shape, volume.dtype, volume.name)
+    report_absent(volume.name, volume.absent)
     size = volume.voxel_size
     return Volume(volume[...], size, diagonal_affine(size), "um" if size else "unknown")
 
