@@ -15,7 +15,8 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils.module import locate
 
-from scripts.check import Findings, check_config, refuse
+from scripts import scaling
+from scripts.check import Findings, check_config, refuse, rule
 from scripts.check.command import check
 from scripts.check.fit import DECODERS
 from scripts.check.merge import Merged
@@ -494,6 +495,26 @@ def test_a_patch_larger_than_a_volume_after_scaling_is_told(files: dict[str, str
     assert "patch_size: found [16, 40, 40], expected at most [32, 32, 32], which " in lines[0]
     assert lines[0].endswith("(32, 64, 64) has after scale_x [1.0, 0.5, 0.5]. The largest that fits is [16, 32, 32].")
     assert with_volumes("train", **wide, scale_x=[1, 1, 1], scale_y=[1, 1, 1]).problems == []
+
+
+def test_a_scale_that_cannot_be_right_is_told_before_any_work(
+    files: dict[str, str], volumes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: Any
+) -> None:
+    assert rule.MOST_SCALED == scaling.MOST_SCALED
+    (line,) = [str(problem) for problem in with_volumes("train", **files, scale_y=[1000, 1000, 1000]).problems]
+    assert "scale_y: found [1000, 1000, 1000]" in line and "to 20" in line
+    monkeypatch.setattr("scripts.scaling.available_bytes", lambda: 10**9)
+    large = {"scale_x": [2, 2, 2], "scale_y": [20, 20, 20]}
+    (line,) = [str(problem) for problem in with_volumes("train", **files, **large).problems]
+    assert "shape (32, 64, 64) becomes (640, 1280, 1280), 4.2 GB; 1.0 GB of memory are free" in line
+    image = {"image": str(volumes / "storeY.ome.zarr"), "model_path": str(BUNDLE / "models" / "model.pt")}
+    (line,) = [str(problem) for problem in with_volumes("inference", **image, scale=[20, 20, 20]).problems]
+    assert "becomes (640, 1280, 1280)" in line and "key scale" in line
+    for name, size in (("x.tif", (0.5, 0.2, 0.2)), ("y.tif", (500, 200, 200))):
+        write_volume(tmp_path / name, np.zeros((32, 64, 64), np.uint8), size)
+    both = {"image_x": str(tmp_path / "x.tif"), "label_x": str(tmp_path / "x.tif"), "image_y": str(tmp_path / "y.tif")}
+    assert with_volumes("train", **both).problems == []
+    assert "differ by a factor of 1000" in caplog.text and "y.tif: 500 x 400 x 400 µm" in caplog.text
 
 
 def test_volumes_of_x_are_not_asked_for_where_others_are_trained_on(files: dict[str, str]) -> None:

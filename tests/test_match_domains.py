@@ -253,6 +253,24 @@ def test_the_expansion_divides_the_voxel_size(files: dict[str, str]) -> None:
     assert yaml.safe_load(Path(files["out"]).read_text())["scale"] == pytest.approx([1, 1, 1], rel=0.03)
 
 
+def test_voxel_sizes_of_which_one_cannot_be_right_are_rejected(files: dict[str, str], tmp_path: Path) -> None:
+    write_volume(files["image_x"], read_volume(files["image_x"])[0], (0.5, 0.2, 0.2))
+    image = read_volume(files["image_y"])[0]
+    affine = np.zeros((4, 4))
+    affine[(2, 1, 0, 3), (0, 1, 2, 3)] = (0.5, 0.2, 0.2, 1)
+    write_volume(tmp_path / "itk.nii.gz", image, affine=affine, unit="mm")
+    far = {**files, "image_y": str(tmp_path / "itk.nii.gz")}
+    with pytest.raises(InputError) as caught:
+        main(**far)
+    said = str(caught.value)
+    assert f"{files['image_x']} has voxels of 0.5 x 0.2 x 0.2 µm (z, y, x)" in said
+    assert f"{far['image_y']} has voxels of 500 x 200 x 200 µm (z, y, x), stated in mm" in said
+    assert "a factor of 1000, expected at most 20" in said
+    assert not Path(files["out"]).exists()
+    main(**far, voxel_size_y=(0.5, 0.2, 0.2))  # type: ignore[arg-type]
+    assert yaml.safe_load(Path(files["out"]).read_text())["scale"] == [1.0, 0.5, 0.5]
+
+
 def test_the_resolution_is_that_of_the_domain_that_keeps_it(files: dict[str, str]) -> None:
     main(**files, resolution=(1, 1, 1))  # type: ignore[arg-type]
     full = yaml.safe_load(Path(files["out"]).read_text())

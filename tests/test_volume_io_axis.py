@@ -178,6 +178,12 @@ def test_a_store_whose_group_and_array_disagree_is_rejected(tmp_path: Path) -> N
         read_volume(tmp_path / "a.ome.zarr")
 
 
+def test_axes_of_matlab_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    array = read_volume(hdf5(tmp_path / "a.h5", "zyx", {"MATLAB_class": np.bytes_(b"uint16")}))[0]
+    np.testing.assert_array_equal(array, VOLUME)
+    assert "written by MATLAB, which stores arrays by columns; axes (4, 5, 6) are taken as (z, y, x)" in caplog.text
+
+
 def test_names_that_files_give_to_axes() -> None:
     given = {"z": ["Z", b"depth", "slices", "dim_z"], "x": ["Width", "x [um]", "x-axis"], "?": ["dim_0", "", None, 7]}
     for letter, names in given.items():

@@ -6,6 +6,7 @@ A scale is three factors (z, y, x); below 1 a volume gets fewer voxels.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,56 @@ from monai.utils import convert_to_dst_type, convert_to_numpy, convert_to_tensor
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.volume_io.volume import available_bytes
 
-__all__ = ["ScaleVolume", "ScaleVolumed", "checked_scale", "resized", "scaled_shape"]
+__all__ = [
+    "MOST_SCALED",
+    "ScaleVolume",
+    "ScaleVolumed",
+    "check_scaled_memory",
+    "checked_scale",
+    "resized",
+    "scaled_shape",
+]
+
+# a factor above this makes a volume of nothing but interpolated voxels: a voxel size in a wrong unit
+MOST_SCALED = 20.0
 
 
 def checked_scale(scale: Sequence[float]) -> tuple[float, ...]:
     """Return the factors (z, y, x) as floats.
 
     Raises:
-        InputError: when they are not three numbers above 0.
+        InputError: when they are not three numbers above 0, or one is above `MOST_SCALED`.
     """
     factors = tuple(float(factor) for factor in scale)
     if len(factors) != 3 or not all(0 < factor < float("inf") for factor in factors):
         raise InputError(f"scale is {scale}; expected three factors (z, y, x) above 0, such as [1, 0.5, 0.5].")
+    if max(factors) > MOST_SCALED:
+        advice = "Look at the units of the voxel sizes that it comes from."
+        raise InputError(f"scale is {list(scale)}; expected factors (z, y, x) of at most {MOST_SCALED:g}. {advice}")
     return factors
+
+
+def check_scaled_memory(shape: Sequence[int], scale: Sequence[float], name: object, itemsize: int = 4) -> None:
+    """See that a volume still fits into memory once it is scaled.
+
+    Args:
+        shape: (Z, Y, X) as stored.
+        scale: factors (z, y, x).
+        name: of the volume, for the message.
+        itemsize: bytes per voxel after scaling; 4 for float32.
+
+    Raises:
+        InputError: it does not.
+    """
+    scaled = scaled_shape(shape, scale)
+    needed, free = prod(scaled) * itemsize, available_bytes()
+    if needed > free and prod(scaled) > prod(shape):
+        raise InputError(
+            f"{name}: scaled by {list(scale)} (z, y, x), shape {tuple(shape)} becomes {scaled}, {needed / 1e9:.1f} GB; "
+            f"{free / 1e9:.1f} GB of memory are free. Choose smaller factors; look at the units of the voxel sizes."
+        )
 
 
 def scaled_shape(shape: Sequence[int], scale: Sequence[float]) -> tuple[int, ...]:
@@ -73,6 +110,7 @@ class ScaleVolume(Transform):
         shape = scaled_shape(volume.shape[1:], self.scale)
         if shape == tuple(volume.shape[1:]):
             return volume
+        check_scaled_memory(volume.shape[1:], self.scale, "a volume", itemsize=4 * volume.shape[0])
         if "float" in str(volume.dtype):
             grey = convert_to_tensor(volume, dtype=torch.float32, track_meta=False)
             return convert_to_dst_type(resized(grey[None], shape)[0], volume)[0]

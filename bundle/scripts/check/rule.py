@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from scripts.check.value import UNKNOWN
 
+# `scripts.scaling.MOST_SCALED`, which is not imported here, for it imports torch
+MOST_SCALED = 20.0
+
 __all__ = ["RULES", "Rule", "rule_of"]
 
 
@@ -95,7 +98,8 @@ RULES: dict[str, Rule] = {
     "label_y": either(FILES, NULL),
     **dict.fromkeys(("start_from", "best_checkpoint"), either(TEXT, NULL)),
     "resume": either(FLAG, one_of("auto")),
-    **dict.fromkeys(("scale", "scale_x", "scale_y", "spacing"), several(POSITIVE, 3)),
+    **dict.fromkeys(("scale", "scale_x", "scale_y"), several(number(0, MOST_SCALED, above=True), 3)),
+    "spacing": several(POSITIVE, 3),
     **dict.fromkeys(("patch_size", "sample_size", "block", "decoding_block"), several(whole(1), 3)),
     "decoding_halo": several(whole(0), 3),
     "window": several(whole(), 3),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
+from scripts.check.rule import MOST_SCALED
 from scripts.check.tree import child
 from scripts.check.value import UNKNOWN, Values
 from scripts.errors import InputError
@@ -28,16 +29,20 @@ class Volumes:
         self.shapes: dict[str, Shape] = {}
         self._places: dict[str, Place] = {}
         self._told: set[str] = set()
+        self._names: dict[str, list[str]] = {}
 
     def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
         """See to X, its labels, Y and its labels; those of X are not asked for where others are trained on."""
         if child(self.merged.config, "train::dataset::data") == child(base, "train::dataset::data"):
             yield from self._pair("image_x", "label_x", "scale_x")
         yield from self._pair("image_y", "label_y", "scale_y")
+        self._compare_domains()
 
     def inference(self) -> Iterator[Problem]:
         """See to the images, their labels if there are some, and the extension of what is written."""
         yield from self._pair("image", "label", None)
+        if child(self.merged.config, "blockwise") is None:  # which scales window by window, from a file of any size
+            yield from self._scaled("image", "scale", itemsize=1)
         if isinstance(extension := self.values["output_ext"], str):
             from scripts.volume_io.paths import format_of
 
@@ -61,8 +66,44 @@ class Volumes:
                 except InputError as error:
                     yield Problem("", label, str(error))
         if scale is not None:
+            yield from self._scaled(image, scale, itemsize=4)
             for name in dict.fromkeys(images):
                 yield from self._patch(name, scale)
+
+    def _scaled(self, key: str, scale: str, itemsize: int) -> Iterator[Problem]:
+        """See that volumes fit into memory once they are scaled: grey values of training are kept as float32."""
+        factors = self.values[scale]
+        if not _are_numbers(factors) or not min(factors) > 0 or not 1 < max(factors) <= MOST_SCALED:
+            return  # larger ones are told by their rule
+        from scripts.scaling import check_scaled_memory
+
+        for name in self._names.get(key, ()):
+            try:
+                if name in self.shapes:
+                    check_scaled_memory(self.shapes[name], factors, name, itemsize)
+            except InputError as error:
+                yield from self._once(scale, str(error))
+
+    def _compare_domains(self) -> None:
+        """Warn where the voxels of X and Y, as the network sees them, cannot be those of objects of one size."""
+        from scripts.volume_io.unit import MOST_APART, apart, warn_once
+
+        seen = {key: self._seen_size(f"image_{key}", f"scale_{key}") for key in "xy"}
+        if (x := seen["x"]) is None or (y := seen["y"]) is None or (factor := apart(x[1], y[1])) <= MOST_APART:
+            return
+        sizes = "; ".join(f"{name}: {' x '.join(f'{side:.4g}' for side in size)} µm" for name, size in (x, y))
+        warn_once(
+            f"after scale_x and scale_y the voxels (z, y, x) of X and Y differ by a factor of {factor:.4g}: {sizes}. "
+            "One of the two voxel sizes cannot be right, or the scales do not match: look at the units in these files."
+        )
+
+    def _seen_size(self, key: str, scale: str) -> tuple[str, list[float]] | None:
+        """Return the first volume of a key that states a voxel size, and that size after scaling."""
+        factors = self.values[scale]
+        for name in self._names.get(key, ()) if _are_numbers(factors) and min(factors) > 0 else ():
+            if (size := getattr(self._places.get(name), "voxel_size", None)) is not None:
+                return name, [side / factor for side, factor in zip(size, factors, strict=True)]
+        return None
 
     def _named(self, key: str) -> Any:
         """Open the volumes of a key; return their names, none where the key has none."""
@@ -76,6 +117,7 @@ class Volumes:
         except InputError as error:
             yield from self._once(key, str(error))
             return []
+        self._names[key] = names
         for name in names:
             try:
                 if name not in self._places:

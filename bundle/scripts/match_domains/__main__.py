@@ -16,7 +16,9 @@ from scripts.match_domains.picture import draw_match
 from scripts.scaling import checked_scale
 from scripts.start import start
 from scripts.validation import check_image, check_label
-from scripts.volume_io import read_label, read_volume
+from scripts.volume_io import read_label
+from scripts.volume_io.files import load
+from scripts.volume_io.unit import MOST_APART, apart
 
 __all__ = ["main"]
 
@@ -60,10 +62,11 @@ def main(
         seed: of the places that are looked at in large volumes.
 
     Raises:
-        InputError: a volume is missing or not fit, or an output cannot be written.
+        InputError: a volume is missing or not fit, the voxel sizes differ by a factor above 20, or an output cannot be
+            written.
     """
     names = [_first(image_x, label_x)["image"], _first(image_x, label_x)["label"], _first(image_y)["image"]]
-    volumes, sizes = _read(names)
+    volumes, sizes, units = _read(names)
     sizes = [_spacing(voxel_size_x, "voxel_size_x") or sizes[0], _spacing(voxel_size_y, "voxel_size_y") or sizes[2]]
     if not isinstance(expansion_y, int | float) or not 0 < expansion_y < float("inf"):
         raise InputError(f"expansion_y is {expansion_y!r}; expected a number above 0.")
@@ -71,9 +74,13 @@ def main(
         sizes[1] = [size / expansion_y for size in sizes[1]]
     if not flag(by_voxel_size, "by_voxel_size"):
         sizes = [None, None]
+    units = [unit if given is None else "um" for unit, given in zip(units, (voxel_size_x, voxel_size_y), strict=True)]
+    _refuse_far_apart(sizes, [(names[0], units[0]), (names[2], units[1])])
     source, label, target = volumes
     match = match_volumes(source, label, target, *sizes, reference=reference, diameter=diameter, seed=seed)
     seen_at = checked_scale((1, 1, 1) if diameter is not None else resolution)
+    for scale in (match.scale_x, match.scale_y):
+        checked_scale(scale)
     drawing = picture or str(Path(out).with_suffix(".png"))
     print(table_text(match))
     draw_match(drawing, source, target, match)
@@ -88,14 +95,37 @@ def _first(image: str, label: str | None = None) -> dict[str, str]:
     return items[0]
 
 
-def _read(names: Sequence[str]) -> tuple[list[np.ndarray], list[VoxelSize]]:
-    """Read and check image X, label X and image Y."""
+def _read(names: Sequence[str]) -> tuple[list[np.ndarray], list[VoxelSize], list[str]]:
+    """Read and check image X, label X and image Y; their voxel sizes, and the units in which both images state them."""
     label = read_label(names[1], names[0])
-    (source, size_x), (target, size_y) = (read_volume(name) for name in (names[0], names[2]))
-    check_image(source, names[0])
+    source, target = load(names[0]), load(names[2])
+    check_image(source.array, names[0])
     check_label(label, names[1])
-    check_image(target, names[2])
-    return [source, label, target], [size_x, None, size_y]
+    check_image(target.array, names[2])
+    arrays = [source.array, label, target.array]
+    return arrays, [source.voxel_size, None, target.voxel_size], [source.unit, target.unit]
+
+
+def _refuse_far_apart(sizes: Sequence[VoxelSize], images: Sequence[tuple[str, str]]) -> None:
+    """Reject voxel sizes of which one must be in a wrong unit.
+
+    Args:
+        sizes: of X and Y, (z, y, x) in micrometres.
+        images: their names, and the units of their files.
+    """
+    x, y = sizes
+    if x is None or y is None or (factor := apart(x, y)) <= MOST_APART:
+        return
+    told = [
+        f"{name} has voxels of {' x '.join(f'{side:.4g}' for side in size)} µm (z, y, x)"
+        + ("" if unit in ("um", "unknown") else f", stated in {unit}")
+        for size, (name, unit) in zip((x, y), images, strict=True)
+    ]
+    raise InputError(
+        f"{'; '.join(told)}: they differ by a factor of {factor:.4g}, expected at most {MOST_APART:g}. One unit "
+        "cannot be right (ITK and SimpleITK label all lengths as mm). Give the right sizes with --voxel_size_x or "
+        "--voxel_size_y, or measure the objects instead with --by_voxel_size false."
+    )
 
 
 def _spacing(value: VoxelSize, name: str) -> VoxelSize:

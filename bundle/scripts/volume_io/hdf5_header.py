@@ -15,7 +15,7 @@ from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size
 from scripts.volume_io.axis import axis_letters, fitted, stated_axes
 from scripts.volume_io.cause import FILTERS, PLUGIN
-from scripts.volume_io.unit import as_text
+from scripts.volume_io.unit import as_text, warn_once
 
 __all__ = ["letters_of", "meant_type", "require_filters", "voxel_size"]
 
@@ -42,6 +42,10 @@ def letters_of(dataset: h5py.Dataset) -> str:
     if stated and scales and any(a != b and "?" not in (a, b) for a, b in zip(stated, scales, strict=True)):
         raise InputError(
             f"{name}: contradictory axes, attributes say {stated}, dimension scales {scales}. Correct them."
+        )
+    if "MATLAB_class" in attributes and not (stated or scales):
+        warn_once(
+            f"{name}: written by MATLAB, which stores arrays by columns; axes {dataset.shape} are taken as (z, y, x)."
         )
     return stated or scales
 

@@ -12,6 +12,8 @@ import numpy as np
 
 __all__ = [
     "MICROMETRES",
+    "MOST_APART",
+    "apart",
     "as_text",
     "as_voxel_size",
     "in_micrometres",
@@ -67,6 +69,8 @@ NO_LENGTH = {
 MICRO = re.compile(
     "\\\\u00b5|\\\\u03bc|&micro;|&#181;|&#xb5;|&mu;|\u00e2\u00b5|\u00c2\u00b5|\u00b5|\u03bc", re.IGNORECASE
 )
+# Voxels of two volumes that show the same kind of object do not differ by more: a larger factor is a wrong unit.
+MOST_APART = 20.0
 # megametres and petametres, if the case is meant; millimetres and picometres, if it is not
 AMBIGUOUS = ("M", "Mm", "Pm")
 
@@ -138,6 +142,12 @@ def in_micrometres(sizes: Any, units: Sequence[Any], name: object) -> VoxelSize 
             f"{name}: voxel size {_shown(sizes)} (z, y, x); expected three sizes above 0. It is taken as unknown."
         )
     return size and as_voxel_size([one * MICROMETRES[str(unit)] for one, unit in zip(size, known, strict=True)])
+
+
+def apart(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the largest factor, 1 or more, by which two voxel sizes differ along an axis."""
+    ratios = np.asarray(one, float) / np.asarray(other, float)
+    return float(np.maximum(ratios, 1 / ratios).max())
 
 
 @functools.lru_cache(maxsize=4096)
