@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from ignite.engine import Events
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,6 +20,7 @@ from scripts.handlers import RunningAverage
 from scripts.inferer import MapInferer, SharedMapInferer
 from scripts.networks import SegmentationGenerator, bare
 from scripts.processes import gathered, join_processes
+from test_checkpoint import run, trainer
 from test_trainer import NETWORKS, REPRESENTATION, batch, build, real_networks
 
 STEPS, BATCH, PROCESSES = 3, 2, 2
@@ -105,6 +107,24 @@ def interrupted(folder: Path) -> dict[str, Any]:
     return {"whole": whole, "resumed": resumable(folder, resume=True)}
 
 
+def best(folder: Path) -> list[float]:
+    """The best score after each of three validations of which the processes have other scores, one of them worse."""
+    scores = {2: (0.5, 0.4), 4: (0.4, 0.9), 6: (0.7, 0.1)}
+    engine, validator = trainer(rank=dist.get_rank()), trainer()
+    checkpoint = TrainingCheckpoint(str(folder), interval=100, validator=validator, best="ap")
+    checkpoint.attach(engine)
+    found: list[float] = []
+
+    def validate(engine: Any) -> None:
+        validator.state.metrics = {"ap": scores[engine.state.iteration][dist.get_rank()]}
+        validator.fire_event(Events.COMPLETED)
+        found.append(checkpoint.best_score)
+
+    engine.add_event_handler(Events.EPOCH_COMPLETED, validate)
+    run(engine)
+    return found
+
+
 def inferred(name: str, kind: type[MapInferer]) -> Tensor:
     shape, options = INFERERS[name]
     torch.manual_seed(0)
@@ -120,6 +140,7 @@ def main(folder: Path) -> None:
     found: dict[str, Any] = {str(dtype): trained([rank], dtype) for dtype in (torch.float64, torch.float32)}
     found["bfloat16"] = trained([rank], amp=True)
     found["resumed"] = interrupted(folder / "checkpoints")
+    found["best"] = best(folder / "best")
     found["maps"] = {name: inferred(name, SharedMapInferer) for name in INFERERS}
     found["gathered"] = gathered({"rank": [torch.tensor(rank)]})
     # What one process makes of both batches and of a whole volume; here, since it depends on the number of threads.

@@ -162,6 +162,13 @@ def test_one_file_holds_what_each_of_two_processes_has_for_itself(found: list[An
 
 
 @pytest.mark.slow
+def test_of_several_scores_that_of_rank_0_decides_which_checkpoint_is_the_best(found: list[Any], folder: Path) -> None:
+    assert found[0]["best"] == found[1]["best"] == [0.5, 0.5, 0.7]
+    content = torch.load(folder / "best" / "best.pt", weights_only=True)
+    assert (content["iteration"], content["best_score"], len(content["other_processes"])) == (6, 0.7, 1)
+
+
+@pytest.mark.slow
 def test_rank_0_is_given_what_every_process_has(found: list[Any]) -> None:
     assert found[0]["gathered"] == [{"rank": [torch.tensor(0)]}, {"rank": [torch.tensor(1)]}]
     assert found[1]["gathered"] == []

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from scripts.errors import InputError
 
-__all__ = ["gathered", "join_processes"]
+__all__ = ["gathered", "join_processes", "of_first"]
 
 _TOLD_BY_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -56,6 +56,19 @@ def gathered(content: Any) -> list[Any]:
     everything: list[Any] = [None] * dist.get_world_size() if dist.get_rank() == 0 else []
     dist.gather_object(_on_cpu(content), everything or None)
     return everything
+
+
+def of_first(content: Any) -> Any:
+    """Return what rank 0 has, in every process. All processes must call this.
+
+    Args:
+        content: of this process, picklable and small.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return content
+    shared = [content]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def _on_cpu(content: Any) -> Any:

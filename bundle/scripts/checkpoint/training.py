@@ -19,7 +19,7 @@ from scripts.checkpoint.settings import check_settings, plain
 from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically
 from scripts.errors import InputError
 from scripts.flag import flag
-from scripts.processes import gathered
+from scripts.processes import gathered, of_first
 from scripts.trainer import last_iteration
 
 __all__ = ["TrainingCheckpoint", "is_auto", "list_checkpoints"]
@@ -61,7 +61,7 @@ class TrainingCheckpoint:
         settings: what must be as it was when a training goes on, by name: compared, and differences refused.
         validator: the engine whose metric `best` is; with `best` alone.
         best: name of a metric of which higher is better: after a validation that exceeds all before, the same content
-            goes to best.pt. None: no such file.
+            goes to best.pt. None: no such file. Of several processes rank 0's score decides.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class TrainingCheckpoint:
         if not resumed and self._files():
             what = "they are kept as .damaged" if self.auto else "they are replaced. --resume goes on instead"
             logger.warning("%s holds checkpoints of an earlier training; %s.", self.folder, what)
-            engine.add_event_handler(Events.STARTED, lambda _: self._make_room())
+            if engine.state.rank == 0:
+                engine.add_event_handler(Events.STARTED, lambda _: self._make_room())
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self)
         if self.best and self.validator is not None:
@@ -117,7 +118,8 @@ class TrainingCheckpoint:
         return True
 
     def _keep_best(self, engine: Any) -> None:
-        score = float(self.validator.state.metrics.get(self.best, -math.inf))
+        # Each process has validated, and two GPUs may differ in a bit: all are to write, or none.
+        score = of_first(float(self.validator.state.metrics.get(self.best, -math.inf)))
         if score > self.best_score:
             self.best_score = score
             self._write(engine, "best.pt")
