@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fire
@@ -41,11 +42,11 @@ def record(
         interval: iterations between looks.
     """
     chosen = cases.split(",") if isinstance(cases, str) and cases else list(cases) or list(CASES)
-    path = Path(out)
     for name in chosen:
-        watch = CollapseWatch(interval)
-        _trainer(dataset_dir, name, iterations, watch).run()
-        _put(path, name, watch.history)
+        with TemporaryDirectory() as folder:
+            table = f"{folder}/collapse.csv"
+            _trainer(dataset_dir, name, iterations, CollapseWatch(interval, path=table)).run()
+            keep(table, name, out)
 
 
 def keep(table: str, name: str, out: str, until: int = 1_000_000_000) -> None:

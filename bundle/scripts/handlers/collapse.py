@@ -7,14 +7,13 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 
 from scripts.errors import InputError
 from scripts.handlers.statistic import training_statistics
-from scripts.handlers.table import read_table, write_table
+from scripts.handlers.table import GrowingTable
 
 __all__ = ["CollapseWatch"]
 
@@ -108,27 +107,26 @@ class CollapseWatch:
             raise InputError(f"limits: {', '.join(unknown)}; expected some of {', '.join(self.LIMITS)}.")
         self.interval, self.window, self.patience = interval, window, max(window, patience)
         self.limits = {**self.LIMITS, **(limits or {})}
-        self.path = Path(path) if path else None
-        self.history: list[dict[str, Any]] = []
+        self.table = GrowingTable(Path(path)) if path else None
         self.recent: deque[dict[str, float]] = deque(maxlen=window)
         self.looks, self.warned = 0, set[str]()
 
     def attach(self, engine: Engine) -> None:
         """Look every `interval` iterations of `engine`."""
-        engine.add_event_handler(Events.STARTED, self._read)
+        engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 
-    def _read(self, engine: Engine) -> None:
-        self.history = read_table(self.path, engine.state.iteration) if self.path else []
+    def _begin(self, engine: Engine) -> None:
+        if self.table and engine.state.rank == 0:
+            self.table.begin(engine.state.iteration)
 
     def __call__(self, engine: Engine) -> None:
         """Take in one iteration and warn of what is wrong."""
         if engine.state.rank != 0 or "y" not in engine.state.panels:
             return
         row = training_statistics(engine.state.output, engine.state.panels)
-        self.history.append({"iteration": engine.state.iteration, **row})
-        if self.path:
-            write_table(self.path, self.history)
+        if self.table:
+            self.table.append({"iteration": engine.state.iteration, **row})
         for text in self.take(row):
             logger.warning("iteration %d: %s", engine.state.iteration, text)
 

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from scripts.handlers.table import read_table, write_table
+from scripts.handlers.table import GrowingTable
 from scripts.trainer import last_iteration
 
 __all__ = ["LossTable", "TermProgressBar"]
@@ -20,7 +20,7 @@ class LossTable:
     """Writes the mean of every loss term over `interval` iterations to a CSV file that `scripts.report` draws.
 
     Columns: `iteration` and one for each term seen so far, empty where a term was not part of the stage. A resumed
-    training cuts rows of iterations that are run again.
+    training cuts rows of iterations that are run again, once; else rows are added.
 
     Args:
         path: the CSV file.
@@ -28,19 +28,19 @@ class LossTable:
     """
 
     def __init__(self, path: str, interval: int = 10) -> None:
-        self.path, self.interval = Path(path), interval
-        self.rows: list[dict[str, Any]] = []
+        self.table, self.interval = GrowingTable(Path(path)), interval
         self.values: dict[str, list[Any]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect every iteration, write every `interval` and at the end."""
-        engine.add_event_handler(Events.STARTED, self._read)
+        engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self._write)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
-    def _read(self, engine: Engine) -> None:
-        self.rows = read_table(self.path, engine.state.iteration)
+    def _begin(self, engine: Engine) -> None:
+        if engine.state.rank == 0:
+            self.table.begin(engine.state.iteration)
 
     def _collect(self, engine: Engine) -> None:
         for name, value in engine.state.output.items():
@@ -53,10 +53,10 @@ class LossTable:
         means = torch.stack(
             [torch.stack([torch.as_tensor(v) for v in values]).mean() for values in self.values.values()]
         )
-        self.rows.append({"iteration": engine.state.iteration, **dict(zip(self.values, means.tolist(), strict=True))})
+        row = {"iteration": engine.state.iteration, **dict(zip(self.values, means.tolist(), strict=True))}
         self.values.clear()
         if engine.state.rank == 0:
-            write_table(self.path, self.rows)
+            self.table.append(row)
 
 
 class TermProgressBar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def draw_losses(path: str | Path, history: str | Path | Mapping[str, tuple[Seque
 def read_losses(path: str | Path) -> Series:
     """Read a CSV file with a column `iteration` and one column for each term; empty cells are left out.
 
+    A last line that is cut short, as a training leaves it that is killed while it writes, is left out too.
+
     Returns:
         name -> (iterations, values), only finite values and only terms that have some.
 
@@ -61,9 +64,9 @@ def read_losses(path: str | Path) -> Series:
         InputError: if the file is missing, has no column `iteration`, or holds something that is no number.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            lines, names = list(reader), reader.fieldnames or []
+        text = Path(path).read_bytes().decode("utf-8")
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))  # whole lines alone
+        lines, names = list(reader), reader.fieldnames or []
         steps = [float(line["iteration"]) for line in lines]
         return _finite({n: (steps, [float(line[n] or "nan") for line in lines]) for n in names if n != "iteration"})
     except OSError as error:
