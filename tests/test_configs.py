@@ -47,7 +47,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "target_affinity": (["train", "inference"], set()),
     "target_distance_2d": (["train", "inference"], set()),
     "target_distance_quantised": (["train", "inference"], set()),
-    "multi_gpu_train": (["train"], {"finalize", "train::tensorboard::_disabled_", "timeout_minutes"}),
+    "multi_gpu_train": (["train"], {"finalize", "timeout_minutes"}),
     "multi_gpu_inference": (
         ["inference"],
         {"finalize", "timeout_minutes", "weights_loader"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import logging
 import shlex
@@ -22,6 +24,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from scripts.command import BUNDLE
 from scripts.errors import InputError
@@ -31,11 +34,13 @@ from scripts.handlers import (
     LossTable,
     PolarityWatch,
     RunRecord,
+    TensorBoardLog,
     TermProgressBar,
     correlation,
     write_table,
     write_text,
 )
+from scripts.report import read_losses
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 
 
@@ -91,6 +96,63 @@ def test_a_training_from_the_start_replaces_the_loss_table_and_rank_1_writes_non
         LossTable(str(path), interval=2).attach(engine)
         engine.go()
         assert [row["iteration"] for row in rows_of(path)] == expected
+
+
+def train_table(path: Path, start: int, names: Sequence[str]) -> list[int]:
+    """A training that writes a row an iteration from `start` on, of these columns; the sizes of the file meanwhile."""
+    outputs = [{name: float(number) for name in columns.split()} for number, columns in enumerate(names, 1)]
+    engine, sizes = engine_of(outputs, start=start), []
+    LossTable(str(path), interval=1).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: sizes.append(path.stat().st_size))
+    engine.go()
+    return sizes
+
+
+def test_rows_are_added_to_a_table_and_the_file_is_written_once_more_for_a_new_column_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, written = tmp_path / "losses.csv", []
+    original = write_table
+    monkeypatch.setattr("scripts.handlers.table.write_table", lambda *given: (written.append(1), original(*given)))
+    sizes = train_table(path, 0, ["a"] * 3 + ["a b"] * 2 + ["b"] * 2 + ["a"] * 93)
+    assert len(written) == 2  # the first row, and the first with b
+    assert np.diff(sizes).max() < 30
+    rows = rows_of(path)
+    assert [row["iteration"] for row in rows] == [str(number) for number in range(1, 101)]
+    assert [(row["a"], row["b"]) for row in rows[2:7]] == [
+        ("3.0", ""), ("4.0", "4.0"), ("5.0", "5.0"), ("", "6.0"), ("", "7.0")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("torn", ["", "4,4.0", "4,", "4", "\x00\x00\x00", "4,4.0\r"])
+def test_a_line_that_kill_9_cut_short_is_repaired_and_left_out_of_the_picture(torn: str, tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    train_table(path, 0, ["a"] * 3)
+    path.write_bytes(path.read_bytes() + torn.encode())
+    assert read_losses(path)["a"][0].tolist() == [1, 2, 3]
+    train_table(path, 3, ["a"] * 3 + ["a b"] * 2)
+    assert [(row["iteration"], row["a"], row["b"]) for row in rows_of(path)] == [
+        ("1", "1.0", ""), ("2", "2.0", ""), ("3", "3.0", ""), ("4", "4.0", "4.0"), ("5", "5.0", "5.0")
+    ]  # fmt: skip
+    path.unlink()  # by somebody, before it goes on
+    train_table(path, 3, ["a"] * 4)
+    assert [row["iteration"] for row in rows_of(path)] == ["4"]
+
+
+def test_a_row_that_cannot_be_written_leaves_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "losses.csv"
+    train_table(path, 0, ["a"] * 2)
+    before = path.read_bytes()
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            path.write_bytes(before + text[:2].encode())
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("scripts.handlers.table.open", lambda *_, **__: Full(), raising=False)
+    with pytest.raises(InputError, match=r"losses\.csv cannot be written: .* No space left"):
+        train_table(path, 2, ["a"] * 3)
+    assert path.read_bytes() == before
 
 
 def test_the_bar_shows_iterations_and_losses(capfd: pytest.CaptureFixture[str]) -> None:
@@ -149,16 +211,31 @@ def panels(**signs: int) -> dict[str, torch.Tensor]:
     return result
 
 
-def test_panels_are_written_to_tensorboard_every_interval(tmp_path: Path) -> None:
-    engine = engine_of([0.0] * 5, panels=panels())
-    CyclePanels(str(tmp_path), Representation([Foreground(), Contour(), SignedDistance()]), interval=2).attach(engine)
-    engine.go()
+def test_tensorboard_shows_losses_rates_scores_and_pictures_each_under_a_name_of_its_own(tmp_path: Path) -> None:
+    validator = engine_of([0.0])
+    validator.state.metrics = {"x_ap50": 0.5}
+    for start, count in ((0, 5), (3, 6)):  # stopped after 5 iterations, resumed from 3
+        engine = engine_of([{"cycle_x": torch.tensor(1.0), "cycle_y": 2.0}] * count, panels=panels(), start=start)
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1 * count)
+        engine.optimizers = {"warm_up": optimizer}
+        log = TensorBoardLog(str(tmp_path), [validator, None], interval=2)
+        log.attach(engine)
+        representation = Representation([Foreground(), Contour(), SignedDistance()])
+        CyclePanels(str(tmp_path), representation, interval=2, log=log).attach(engine)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=start + 2), lambda _: validator.go())
+        engine.go()
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert sorted(events.Tags()["images"]) == ["cycle_x", "cycle_y"]
-    assert [image.step for image in events.Images("cycle_x")] == [2, 4]
+    assert sorted(events.Tags()["images"]) == ["panel/cycle_x", "panel/cycle_y"]
+    assert [image.step for image in events.Images("panel/cycle_x")] == [2, 4, 6]
     # three images and three maps of X; three images and twice three maps of Y
-    width_x, width_y = (events.Images(f"cycle_{domain}")[0].width for domain in "xy")
+    width_x, width_y = (events.Images(f"panel/cycle_{domain}")[0].width for domain in "xy")
     assert width_y / width_x == pytest.approx(9 / 6, rel=0.02)
+    names = ["learning_rate/warm_up", "loss/cycle_x", "loss/cycle_y", "validation/x_ap50"]
+    assert sorted(events.Tags()["scalars"]) == names
+    points = {name: [(point.step, round(point.value, 3)) for point in events.Scalars(name)] for name in names}
+    assert points["loss/cycle_y"] == [(2, 2.0), (4, 2.0), (6, 2.0)]
+    assert points["learning_rate/warm_up"] == [(2, 0.5), (4, 0.6), (6, 0.6)]
+    assert points["validation/x_ap50"] == [(2, 0.5), (5, 0.5)]
 
 
 def test_panels_name_every_channel_of_a_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -184,7 +261,7 @@ def test_panels_of_the_warm_up_show_what_there_is_and_rank_1_writes_none(tmp_pat
         representation = Representation([Foreground(), Contour(), SignedDistance()])
         CyclePanels(str(tmp_path / str(rank)), representation, interval=1).attach(engine)
         engine.go()
-    assert EventAccumulator(str(tmp_path / "0")).Reload().Tags()["images"] == ["cycle_x"]
+    assert [path.name for path in (tmp_path / "0" / "panels").iterdir()] == ["cycle_x_0000001.jpg"]
     assert not (tmp_path / "1").exists()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from scripts.example import write_pair
@@ -94,7 +95,14 @@ def test_training_writes_checkpoints_weights_and_losses(trained: tuple[Path, str
     terms = "adversarial_x adversarial_y cycle_x cycle_y segmentation_x segmentation_rec_x structure adversarial_s"
     assert {*terms.split(), "adversarial_s_rec", "discriminator_s", "identity_x", "loss"} <= {*row}
     assert row["iteration"] == "4"
-    assert any(path.name.startswith("events.out.tfevents") for path in out.iterdir())
+    [events] = out.glob("events.out.tfevents*")  # TensorBoard reads no second one that is written at the same time
+    shown = EventAccumulator(str(events)).Reload()
+    losses = {f"loss/{name}" for name in row if name not in ("iteration", "identity_x")}
+    assert losses <= {*shown.Tags()["scalars"]}
+    assert shown.Tags()["images"] == ["panel/cycle_x", "panel/cycle_y"]
+    assert {"validation/x_ap50", "validation/y_with_labels_ap50"} <= {*shown.Tags()["scalars"]}
+    assert [point.step for point in shown.Scalars("learning_rate/generator_yx")] == [4]
+    assert len({*shown.Tags()["scalars"], *shown.Tags()["images"]}) == len(shown.Tags()["scalars"]) + 2
     assert sorted(path.name for path in (out / "panels").iterdir()) == [
         "cycle_x_0000002.jpg",
         "cycle_x_0000004.jpg",
@@ -364,6 +372,10 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     with open(tmp_path / "out" / "losses.csv", newline="") as file:
         assert [row["iteration"] for row in csv.DictReader(file)] == ["6"]
     assert torch.load(tmp_path / "out" / "checkpoint_0000006.pt", weights_only=True)["iteration"] == 6
+    shown = EventAccumulator(str(tmp_path / "out")).Reload()
+    assert [point.step for point in shown.Scalars("validation/x_ap50")] == [2, 4, 6]
+    assert [point.step for point in shown.Scalars("loss/cycle_x")] == [6]  # what was written beyond 2 is hidden
+    assert [image.step for image in shown.Images("panel/cycle_x")] == [2, 4, 6]
     runs = json.loads((tmp_path / "out" / "run.json").read_text())["runs"]
     assert [(run["first_iteration"], run["last_iteration"]) for run in runs] == [(0, 4), (2, 6)]
 
@@ -420,7 +432,7 @@ def test_mlflow_is_told_of_every_term_the_settings_and_the_scores(train: Run, vo
     [run] = client.search_runs([client.get_experiment_by_name("cysgan").experiment_id])
     assert run.info.status == "FINISHED"
     terms = {"loss", "segmentation_x", "identity_x", *workflow.parser["loss_weights"]} - {*UNPUBLISHED}
-    terms |= {"discriminator_x", "discriminator_y", "discriminator_s", "lr_group_0"}
+    terms |= {"discriminator_x", "discriminator_y", "discriminator_s", "learning_rate/warm_up"}
     scores = {"x_ap50", "x_dice", "y_with_labels_ap50"}
     assert terms | scores <= {*run.data.metrics}
     assert [point.step for point in client.get_metric_history(run.info.run_id, "cycle_x")] == [3, 4]

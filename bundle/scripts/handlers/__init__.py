@@ -11,6 +11,7 @@ from scripts.handlers.run_record import RunRecord
 from scripts.handlers.statistic import checkerboard, lost_share, training_statistics
 from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
+from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
 from scripts.handlers.validation import Validation
 
@@ -24,6 +25,7 @@ __all__ = [
     "RunRecord",
     "RunningAverage",
     "SignalStop",
+    "TensorBoardLog",
     "TermProgressBar",
     "Validation",
     "checkerboard",

@@ -11,44 +11,53 @@ import torch
 from ignite.engine import Engine, Events
 from PIL import Image
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.report import cycle_panel
 
 __all__ = ["CyclePanels"]
 
 
 class CyclePanels:
-    """Writes X to Y to X and Y to X to Y, with the maps, as one image each to TensorBoard and to `panels/`.
+    """Writes X to Y to X and Y to X to Y, with the maps, as one image each to `panels/` and to TensorBoard.
 
     The files are `log_dir`/panels/cycle_x_<iteration>.jpg and cycle_y_<iteration>.jpg, about 60 kB each, for
     `scripts.report.html`. There are never more than `keep` of a cycle: when there would be, every other one goes, so
     that those that stay are spread evenly over the training. A training that starts anew takes the place of an earlier.
 
     Args:
-        log_dir: TensorBoard folder.
+        log_dir: folder of `panels/`.
         representation: names the map channels and brings them to [0, 1].
         interval: iterations between images.
         keep: files of each cycle, at least 2.
+        log: of TensorBoard, which gets the images too; None for files alone.
     """
 
-    def __init__(self, log_dir: str, representation: Any, interval: int = 500, keep: int = 24) -> None:
+    def __init__(
+        self,
+        log_dir: str,
+        representation: Any,
+        interval: int = 500,
+        keep: int = 24,
+        log: TensorBoardLog | None = None,
+    ) -> None:
         self.log_dir, self.representation, self.interval, self.keep = log_dir, representation, interval, keep
+        self.log = log
 
     def attach(self, engine: Engine) -> None:
         """Write every `interval` iterations."""
-        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.STARTED, self._clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
-        engine.add_event_handler(Events.COMPLETED, self._close)
 
     def __call__(self, engine: Engine) -> None:
         """Write the panels of the current iteration."""
-        if self.writer is None:
+        if engine.state.rank != 0:
             return
         cycles = (("x", "fake_y", "rec_x", "maps_x"), ("y", "fake_x", "rec_y", "maps_y", "maps_rec_y"))
         for cycle in (names for names in cycles if names[0] in engine.state.panels):
             strip = cycle_panel([self._row(engine.state.panels, cycle)])
-            self.writer.add_image(f"cycle_{cycle[0]}", strip, engine.state.iteration)
+            if self.log:
+                self.log.add_picture(f"cycle_{cycle[0]}", strip, engine.state.iteration)
             self._save(f"cycle_{cycle[0]}", strip, engine.state.iteration)
 
     def _row(self, panels: Mapping[str, Tensor], names: Sequence[str]) -> tuple[str, np.ndarray]:
@@ -63,7 +72,7 @@ class CyclePanels:
     def _save(self, name: str, strip: np.ndarray, iteration: int) -> None:
         picture = Image.fromarray((strip.transpose(1, 2, 0) * 255).round().astype(np.uint8))
         folder = Path(self.log_dir) / "panels"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{name}.tmp"
         picture.save(temporary, "JPEG", quality=85)
         temporary.replace(folder / f"{name}_{iteration:07d}.jpg")
@@ -78,16 +87,11 @@ class CyclePanels:
         for path in {*older} - {*kept}:
             path.unlink()
 
-    def _open(self, engine: Engine) -> None:
-        self.writer = SummaryWriter(self.log_dir) if engine.state.rank == 0 else None
-        if self.writer:
+    def _clear(self, engine: Engine) -> None:
+        if engine.state.rank == 0:
             for path in _files(Path(self.log_dir) / "panels", "cycle_?"):
                 if _iteration(path) > engine.state.iteration:
                     path.unlink()
-
-    def _close(self, engine: Engine) -> None:
-        if self.writer:
-            self.writer.close()
 
 
 def _files(folder: Path, name: str) -> list[Path]:

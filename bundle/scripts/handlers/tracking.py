@@ -11,13 +11,24 @@ from monai.handlers import MLFlowHandler
 
 from scripts.errors import InputError
 
-__all__ = ["mlflow_log"]
+__all__ = ["MLflowLog", "mlflow_log"]
 
 _NEEDED = ("mlflow", "sqlalchemy", "alembic")
 _SQLITE = "sqlite:///"
 
 
-def mlflow_log(tracking_uri: str, **options: Any) -> MLFlowHandler:
+class MLflowLog(MLFlowHandler):
+    """MONAI's handler, which knows one optimiser; this one logs learning_rate/<optimiser> of every one of a trainer."""
+
+    def iteration_completed(self, engine: Any) -> None:
+        """Log what the iteration gave, and the rates of the next."""
+        super().iteration_completed(engine)
+        optimizers = getattr(engine, "optimizers", {})
+        rates = {f"learning_rate/{name}": each.param_groups[0]["lr"] for name, each in optimizers.items()}
+        self._log_metrics(rates, step=engine.state.iteration)
+
+
+def mlflow_log(tracking_uri: str, **options: Any) -> MLflowLog:
     """Make MONAI's MLflow handler.
 
     The folder of a SQLite file is made. MLflow's own reports on its use, which it sends to its makers, are switched off
@@ -40,7 +51,7 @@ def mlflow_log(tracking_uri: str, **options: Any) -> MLFlowHandler:
     if tracking_uri.startswith(_SQLITE):
         Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     try:
-        return MLFlowHandler(tracking_uri=tracking_uri, **options)
+        return MLflowLog(tracking_uri=tracking_uri, optimizer_param_names=(), **options)
     except ValueError as error:  # MlflowException is one
         raise InputError(f"tracking_uri: MLflow refuses {tracking_uri}: {error}") from error
 
