@@ -43,7 +43,6 @@ NOT_RUN = {
     "sbatch": "needs a SLURM cluster",
     "dask": "needs several machines; test_blockwise_cluster.py starts both on one",
     "mlflow": "serves until it is stopped, and is not part of the environment",
-    "monailabel": "what scripts.label_server starts, by hand",
     "curl": "what test_label_server.py asks from Python",
 }
 # What test runs a command with other values, where the tutorial does not: a file, and what in it shows that.

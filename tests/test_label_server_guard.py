@@ -46,13 +46,14 @@ class Studies:
 
 
 class Answer(NamedTuple):
-    """What the client is answered, and what the application was given: None where it was not asked."""
+    """What the client is answered, what the application was given (None where it was not asked), and what is unread."""
 
     status: int
     text: str
     headers: dict[str, str]
     scope: dict[str, Any] | None
     body: bytes
+    unread: int
 
     @property
     def query(self) -> dict[str, str]:
@@ -103,7 +104,7 @@ def ask(
     start = sent[0] if sent else {"status": 0}
     answered = {name.decode(): value.decode() for name, value in start.get("headers", [])}
     text = b"".join(message.get("body", b"") for message in sent).decode()
-    return Answer(start.get("status", 0), text, answered, seen[0], seen[1])
+    return Answer(start.get("status", 0), text, answered, seen[0], seen[1], len(chunks))
 
 
 def form(parts: Mapping[str, str], files: Mapping[str, str] | None = None) -> tuple[bytes, str]:
@@ -190,7 +191,7 @@ def test_an_uploaded_image_gets_the_name_of_its_file() -> None:
     assert upload("new one", "/tmp/Slicer/x.nii.gz").query == {"image": "new one"}
     assert upload(None, "C:\\Users\\Ann.B\\y_2.nii.gz").query == {"image": "y_2"}
     assert "Delete it first" in refused(upload("a", "x.nii.gz"), 409)
-    assert "Delete it first" in refused(upload(None, "a.nii.gz"), 409)
+    assert "Delete it first" in refused(upload(None, "A.nii.gz"), 409)
 
 
 # ---- what may not ----------------------------------------------------------------------------------------------------
@@ -217,6 +218,8 @@ def test_no_value_is_evaluated(evil: str) -> None:
     refused(upload(evil, "x.nii.gz"))
     refused(upload("x", f"{evil}.nii.gz"))
     refused(upload("x", "x.nii.gz", json.dumps({"client_id": evil})))
+    refused(upload("x", "x.nii.gz", json.dumps({"client_id": "{'_target_': 'os.system'}"})))
+    refused(upload("x..y", "x.nii.gz"))
     body, kind = form({"params": json.dumps({"label_info": [{"name": evil, "idx": 1}]})}, {"label": "x.nii.gz"})
     refused(ask("PUT", f"/{TOKEN}/datastore/label?image=a", body, kind))
     body = b"params=" + quote(json.dumps({"segmentationMeta": {"comment": evil}})).encode()
@@ -296,6 +299,12 @@ def test_keys_and_types_that_training_does_not_know_are_refused(params: Any, wor
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     assert "expected a JSON object" in refused(ask("POST", f"/{TOKEN}/train/cysgan", body, "application/json"))
+
+
+def test_json_is_written_anew() -> None:
+    """In whatever encoding it came, there is one way to read it."""
+    answer = ask("POST", f"/{TOKEN}/train/cysgan", '{"max_epochs":1}'.encode("utf-16"), "application/json")
+    assert answer.body == b'{"max_epochs": 1}'
 
 
 def test_another_content_type_is_refused() -> None:
@@ -388,7 +397,15 @@ def test_all_else_is_off(method: str, path: str) -> None:
 
 
 def test_parameters_are_known_and_there_once() -> None:
-    for query in ("image=a&image=/etc/passwd", "image=a&x=1", "image=a&output=dicom_seg", "image", "image=%ff"):
+    for query in (
+        "image=a&image=/etc/passwd",
+        "image=/etc/passwd&image=a",
+        "image=a&image=a",
+        "image=a&x=1",
+        "image=a&output=dicom_seg",
+        "image",
+        "image=%ff",
+    ):
         refused(infer({}, query))
     for key in (
         "model",
@@ -445,6 +462,16 @@ def test_what_is_too_long_is_refused_and_an_upload_may_be_longer() -> None:
     body = body.replace(b"voxels", bytes(range(256)) * 6000)
     assert ask("PUT", f"/{TOKEN}/datastore/?image=n", body, kind).body == body
     refused(ask("PUT", f"/{TOKEN}/datastore/?image=n", body, kind, limit=10**6), 413)
+
+
+def test_an_answer_waits_for_the_end_of_what_is_sent_from_those_who_may_ask() -> None:
+    """A client that is still sending would see a broken connection and no reason; strangers are not listened to."""
+    body, kind = form({}, {"file": "x.nii.gz"})
+    body = body.replace(b"voxels", bytes(10**5))
+    assert ask("PUT", f"/{TOKEN}/datastore/?image=../x", body, kind).unread == 0
+    assert ask("PUT", f"/{TOKEN}/model/cysgan", body, kind).unread == 0
+    assert ask("PUT", "/datastore/?image=new", body, kind).unread > 90
+    assert ask("PUT", f"/{TOKEN}/datastore/?image=new", body, kind, limit=10**4).unread > 80
 
 
 # ---- who may ask -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from scripts.label_server.rule import NAME, RefusedError, check_text, shown
 
-__all__ = ["LONGEST_TEXT", "Part", "check_file_name", "pairs_of", "parts_of", "received"]
+__all__ = ["LONGEST_TEXT", "Incoming", "Part", "check_file_name", "pairs_of", "parts_of", "received"]
 
 LONGEST_TEXT = 2**20
 """Bytes of a body that is no upload, and of each field of one that is."""
@@ -34,6 +34,33 @@ class Part(NamedTuple):
     name: str
     file: str | None
     content: str
+
+
+class Incoming:
+    """The messages of a client, and whether its body has ended.
+
+    Args:
+        receive: gives the messages.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        self.receive, self.ended, self.size = receive, False, 0
+
+    async def __call__(self) -> Any:
+        """Return the next message."""
+        message = await self.receive()
+        self.ended = message["type"] != "http.request" or not message.get("more_body", False)
+        self.size += len(message.get("body", b""))
+        return message
+
+    async def drain(self, limit: int) -> None:
+        """Read on to the end: many clients read no answer before they have sent all, and would see a broken connection.
+
+        Args:
+            limit: bytes after which the connection is left to break.
+        """
+        while not self.ended and self.size <= limit:
+            await self()
 
 
 async def received(receive: Callable[[], Awaitable[Any]], limit: int) -> IO[bytes]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from urllib.parse import urlencode
 
 from scripts.label_server.access import Access
-from scripts.label_server.form import LONGEST_TEXT, pairs_of, received
+from scripts.label_server.form import LONGEST_TEXT, Incoming, pairs_of, received
 from scripts.label_server.request import judged_body, judged_query
 from scripts.label_server.route import Route, find_route
 from scripts.label_server.rule import RefusedError
@@ -89,12 +89,18 @@ class Guard:
         if scope["method"] == "GET" and path in ("/", "/auth/token/valid"):
             await _answer(send, 200, {"detail": "A MONAI Label server of the CySGAN bundle.", "username": "token"})
             return
-        route = find_route(self.offered, scope["method"], path)
-        query = judged_query(route, scope["query_string"].decode("latin-1"))
-        limit = self.limit if route.files else LONGEST_TEXT
-        kind, body = await judged_body(route, query, _content_type(headers), receive, limit)
+        incoming = Incoming(receive)
+        try:
+            route = find_route(self.offered, scope["method"], path)
+            query = judged_query(route, scope["query_string"].decode("latin-1"))
+            limit = self.limit if route.files else LONGEST_TEXT
+            kind, body = await judged_body(route, query, _content_type(headers), incoming, limit)
+        except RefusedError:
+            if scope["method"] in ("POST", "PUT"):
+                await incoming.drain(self.limit)
+            raise
         with body:
-            await self.app(_written(scope, route, path, query, kind, body), _replay(body, receive), send)
+            await self.app(_written(scope, route, path, query, kind, body), _replay(body, incoming), send)
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:

@@ -128,7 +128,11 @@ def _datastore_routes(store: Store) -> list[Route]:
         *(Route("PUT", f"/datastore/{end}", new, fields=user, files=("file",)) for end in ("?", "image")),
         *(Route("DELETE", f"/datastore/{end}", {"id": known}) for end in ("?", "image")),
         Route("GET", "/datastore/image", {"image": known}),
-        Route("HEAD", "/datastore/image", {"image": known, "check_sum": matching(r"[\w:-]+", "a sum")}),
+        Route(
+            "HEAD",
+            "/datastore/image",
+            {"image": known, "check_sum": matching("(?:(?:SHA256|SHA512|MD5):)?[0-9A-Fa-f]+", "a sum")},
+        ),
         Route("GET", "/datastore/image/info", {"image": known}),
         Route("PUT", "/datastore/image/info", {"image": known}, fields={"info": info}),
         Route("GET", "/datastore/label", {"label": known, **tag}),
@@ -162,7 +166,7 @@ def _known_image(store: Store) -> Judge:
 def _new_image(store: Store) -> Judge:
     def judge(value: Any, name: str) -> None:
         PLAIN(value, name)
-        if value in store.images():
+        if value.casefold() in {image.casefold() for image in store.images()}:  # as many file systems compare names
             raise RefusedError(
                 409,
                 f"{name}: the studies have an image {shown(value)}. Delete it first, or name the new one otherwise.",
