@@ -125,7 +125,6 @@ def test_labels_that_fill_a_volume_and_small_ones_pass(balls: np.ndarray, caplog
     assert not caplog.messages
 
 
-
 def test_a_patch_that_does_not_fit_is_answered_with_one_that_does() -> None:
     check_patch((17, 129, 129), [17, 129, 129], "a.tif")
     with pytest.raises(

@@ -18,7 +18,9 @@ from monai.transforms import MapTransform, Randomizable
 from torch.utils.data import Dataset, Sampler
 
 from scripts.errors import InputError
+from scripts.pairing import check_pairs
 from scripts.volume_io import list_volumes
+from scripts.volume_io.pattern import has_pattern
 
 __all__ = ["EndlessSampler", "HoldOutd", "PatchPairs", "PatchSampler", "WorkerStart", "volume_items"]
 
@@ -33,17 +35,13 @@ def volume_items(image: str | Sequence[str], label: str | Sequence[str] | None =
         label: the labels, in the same order; None for an unlabelled domain.
 
     Raises:
-        InputError: nothing found, or another number of labels than images.
+        InputError: nothing found, another number of labels than images, or names that pair wrongly.
     """
     images = list_volumes(image)
     if label is None:
         return [{"image": name} for name in images]
     labels = list_volumes(label)
-    if len(images) != len(labels):
-        raise InputError(
-            f"{len(images)} images and {len(labels)} labels: expected one label for each image, in the same order. "
-            f"Found {images} and {labels}."
-        )
+    check_pairs(images, labels, sorted_by_name=has_pattern(image) or has_pattern(label))
     return [{"image": i, "label": m} for i, m in zip(images, labels, strict=True)]
 
 

@@ -64,7 +64,9 @@ def check_fragmentation(label: Cut, name: str) -> None:
             "an id of its own. Were image and label given the wrong way round?"
         )
     if found.pieces > DOUBTFUL_PIECES or found.changes > DOUBTFUL_CHANGES:
-        logger.warning("%s: %s. Labels rarely look like this: check that it is no image or mask of classes.", name, told)
+        logger.warning(
+            "%s: %s. Labels rarely look like this: check that it is no image or mask of classes.", name, told
+        )
 
 
 def fragmentation(label: Cut) -> Fragmentation:

@@ -15,6 +15,7 @@ from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag
+from scripts.pairing import check_roles, check_training_roles
 from scripts.start import expected_error, plain_errors
 from scripts.validation import check_image, check_label
 from scripts.volume_io import check_writable, list_volumes, read_label, read_volume
@@ -66,8 +67,9 @@ def check_training(
     check_decoder(representation, decoder)
     if not image_x:
         raise InputError("image_x: no labelled volume. Name one; in MONAI Label, submit the label of one first.")
-    volume_items(image_x, label_x)
-    _check_target(image_y, label_y)
+    source = volume_items(image_x, label_x)
+    target = _check_target(image_y, label_y)
+    check_training_roles(source, target)
     check_folder(output_dir)
     check_folder(Path(model_path).parent)
     if Path(model_path).is_dir():
@@ -109,6 +111,7 @@ def check_inference(
     """
     check_decoder(representation, decoder)
     items = volume_items(image, label)
+    check_roles(items)
     check_folder(output_dir)
     check_writable(Path(output_dir) / f"instances.{output_ext.lstrip('.')}")
     _refuse_same_names([item["image"] for item in items], output_dir)
@@ -154,7 +157,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         raise InputError(f"{folder} cannot be written to: no permission for {there}. Choose another folder.")
 
 
-def _check_target(image_y: Volumes, label_y: Volumes | None) -> None:
+def _check_target(image_y: Volumes, label_y: Volumes | None) -> list[dict[str, str]]:
     """Say what the method needs where Y cannot be found: who trains from MONAI Label has named no volume of Y yet."""
     try:
         list_volumes(image_y)
@@ -163,7 +166,7 @@ def _check_target(image_y: Volumes, label_y: Volumes | None) -> None:
             f"{error} image_y: training needs an unlabelled volume of the target Y beside the labelled volumes of the "
             "source X, and MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
         ) from None
-    volume_items(image_y, label_y)
+    return volume_items(image_y, label_y)
 
 
 def _refuse_same_names(images: Sequence[str], output_dir: str) -> None:

@@ -53,13 +53,14 @@ def check(
         run_id: what is to be run: training, inference, evaluating; by default what the base is for.
         config_file: files, the base first.
         tracking: as for `monai.bundle run`; its own keys are then known.
-        volumes: whether the volumes are looked up, and what describes them is read.
+        volumes: whether the volumes are looked at: are they there, do they fit together, and are images and labels
+            what they should be.
         **overrides: keys and values.
 
     Raises:
         InputError: there are problems; each is a line.
     """
-    found = check_config(config_file, overrides, run_id, tracking, flag(volumes, "volumes"))
+    found = check_config(config_file, overrides, run_id, tracking, flag(volumes, "volumes"), content=True)
     refuse(found.problems)
     print(_summary(found))
 
@@ -70,6 +71,7 @@ def check_config(
     run_id: str | None = None,
     tracking: Any = None,
     volumes: bool = True,
+    content: bool = False,
 ) -> Findings:
     """Look at files and overrides before any work.
 
@@ -79,6 +81,7 @@ def check_config(
         run_id: what is to be run; None is not looked up.
         tracking: as for `monai.bundle run`.
         volumes: whether the volumes are looked at.
+        content: whether their voxels are, too, as a run does by itself.
 
     Raises:
         InputError: no file is given, or one cannot be read.
@@ -88,12 +91,17 @@ def check_config(
         raise InputError("config_file: found none, expected files, such as configs/train.yaml, the base first.")
     kept, base, problems = arranged(sources)
     merged = Merged(kept, overrides or {})
-    found = check_merged(merged, base, run_id, TRACKING if tracking else (), volumes)
+    found = check_merged(merged, base, run_id, TRACKING if tracking else (), volumes, content)
     return found._replace(problems=[*problems, *found.problems])
 
 
 def check_merged(
-    merged: Merged, base: str, run_id: str | None = None, more: tuple[str, ...] = (), volumes: bool = True
+    merged: Merged,
+    base: str,
+    run_id: str | None = None,
+    more: tuple[str, ...] = (),
+    volumes: bool = True,
+    content: bool = False,
 ) -> Findings:
     """Look at a configuration that is merged already.
 
@@ -103,10 +111,11 @@ def check_merged(
         run_id: what is to be run; None is not looked up.
         more: ids that are looked up from outside.
         volumes: whether the volumes are looked at.
+        content: whether their voxels are.
     """
     own, other = shipped(base).content, shipped("inference" if base == "train" else "train").content
     values = Values(merged.config)
-    opened = Volumes(merged, values)
+    opened = Volumes(merged, values, content)
     problems = [
         *merged.problems,
         *_run_id(merged, run_id),
@@ -118,6 +127,7 @@ def check_merged(
         *fit.channels(merged, values),
         *fit.windows(merged, values),
         *fit.groups(merged, values),
+        *fit.schedule(merged, values),
     ]
     if volumes:
         problems += [*(opened.training(own) if base == "train" else opened.inference())]

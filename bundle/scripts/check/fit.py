@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from scripts.check.rule import rule_of
 from scripts.check.tree import child, has, is_component, parent, walk
 from scripts.check.value import UNKNOWN, Values
 
-__all__ = ["DECODERS", "channels", "groups", "values_in_range", "weights", "windows"]
+__all__ = ["DECODERS", "channels", "groups", "schedule", "values_in_range", "weights", "windows"]
+
+logger = logging.getLogger(__name__)
 
 DECODERS: dict[str, tuple[str, ...]] = {
     "scripts.watershed.BCDWatershed": ("foreground", "contour", "distance"),
@@ -20,6 +23,8 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "scripts.watershed.AffinityWatershed": ("affinity",),
 }
 """The maps that each decoder takes. A test compares the classes."""
+TRIAL = 100
+_BEGINNINGS = ("warm_up_iterations", "learning_rate_warm_up")
 ADVICE = {
     ("foreground", "contour"): "the overlay target_bc.yaml",
     ("affinity",): "the overlay target_affinity.yaml",
@@ -86,6 +91,29 @@ def groups(merged: Merged, values: Values) -> Iterator[Problem]:
     if isinstance(number, int) and number > 0 and any(isinstance(width, int) and width % number for width in filters):
         key = "network_def::filters"
         yield Problem(merged.place(key), key, shown(filters), f"multiples of {number}, network_def::norm's groups")
+
+
+def schedule(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that the course of a training leaves room for its second part, in which X and Y are both learnt from.
+
+    A warm-up that is worked out from the length, as overlays for the source alone have it, is meant. A few iterations
+    (`TRIAL`) are a trial: of these a warning is enough, and a trial may keep the warm-up of its configuration.
+    """
+    length, warm_up, rise = (values[key] for key in ("max_iterations", *_BEGINNINGS))
+    if not all(isinstance(value, int) for value in (length, warm_up, rise)):
+        return
+    key = _BEGINNINGS[0]
+    if warm_up >= length and isinstance(child(merged.config, key), int):
+        found, expected = f"{warm_up}, all of max_iterations {length}", "fewer iterations than the training has"
+        advice = "X and Y would never be trained on together. For the source alone give baseline_source_only.yaml."
+        problem = Problem(merged.place(key), key, found, expected, advice)
+        if length > TRIAL or (merged.given(key) and merged.given("max_iterations")):
+            yield problem
+        else:
+            logger.warning("%s", problem)
+    elif 0 <= warm_up < length < warm_up + rise and length > TRIAL:
+        found = f"learning_rate_warm_up {rise} iterations, but {length - warm_up} come after the warm-up on the source"
+        logger.warning("%s: the learning rate never gets to its full value. Lower it, or raise max_iterations.", found)
 
 
 def weights(merged: Merged, values: Values, base: str) -> Iterator[Problem]:

@@ -1,8 +1,10 @@
-"""Volumes, by what describes them: are they there, do labels fit, is a patch larger. One voxel of each is read."""
+"""Volumes: are they there, can they be decoded, do labels fit, is a patch larger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["Volumes"]
 
 Shape = tuple[int, ...]
+READ_WHOLE = 2**28
 
 
 class Volumes:
-    """Opens the volumes that a configuration names; `shapes` has (Z, Y, X) of each that could be, by its name."""
+    """Opens the volumes that a configuration names; `shapes` has (Z, Y, X) of each that could be, by its name.
 
-    def __init__(self, merged: Merged, values: Values) -> None:
-        self.merged, self.values = merged, values
+    One voxel of each is read; with `content` all voxels of volumes up to 256 MB, and some planes of larger labels.
+    """
+
+    def __init__(self, merged: Merged, values: Values, content: bool = False) -> None:
+        self.merged, self.values, self.content = merged, values, content
         self.shapes: dict[str, Shape] = {}
         self._places: dict[str, Place] = {}
         self._told: set[str] = set()
@@ -33,14 +39,21 @@ class Volumes:
 
     def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
         """See to X, its labels, Y and its labels; those of X are not asked for where others are trained on."""
+        from scripts.pairing import check_training_roles
+
+        source: list[dict[str, str]] = []
         if child(self.merged.config, "train::dataset::data") == child(base, "train::dataset::data"):
-            yield from self._pair("image_x", "label_x", "scale_x")
-        yield from self._pair("image_y", "label_y", "scale_y")
+            source = yield from self._pair("image_x", "label_x", "scale_x")
+        target = yield from self._pair("image_y", "label_y", "scale_y")
+        yield from self._held("image_y", lambda: check_training_roles(source, target))
         self._compare_domains()
 
     def inference(self) -> Iterator[Problem]:
         """See to the images, their labels if there are some, and the extension of what is written."""
-        yield from self._pair("image", "label", None)
+        from scripts.pairing import check_roles
+
+        items = yield from self._pair("image", "label", None)
+        yield from self._held("label", lambda: check_roles(items))
         if child(self.merged.config, "blockwise") is None:  # which scales window by window, from a file of any size
             yield from self._scaled("image", "scale", itemsize=1)
         if isinstance(extension := self.values["output_ext"], str):
@@ -51,24 +64,30 @@ class Volumes:
             except InputError as error:
                 yield Problem("", "output_ext", str(error))
 
-    def _pair(self, image: str, label: str, scale: str | None) -> Iterator[Problem]:
-        from scripts.volume_io import turn_to
+    def _pair(self, image: str, label: str, scale: str | None) -> Any:
+        """See to the volumes of two keys; return the pairs that could be opened, as `volume_items` does."""
+        from scripts.pairing import check_pairs
+        from scripts.volume_io.pattern import has_pattern
 
         images = yield from self._named(image)
         labels = yield from self._named(label)
-        if images and labels and len(images) != len(labels):
-            found = f"{len(images)} images and {len(labels)} labels"
-            yield Problem("", label, f"{found}: expected one label for each image, in the same order.")
-        for name, other in zip(images, labels, strict=False):
-            if name in self._places and other in self._places:
-                try:
-                    turn_to(self._places[name], self._places[other])
-                except InputError as error:
-                    yield Problem("", label, str(error))
+        if images and labels:
+            is_sorted = has_pattern(self.values[image]) or has_pattern(self.values[label])
+            yield from self._held(label, lambda: check_pairs(images, labels, is_sorted))
+        opened = [pair for pair in zip(images, labels, strict=False) if self._places.keys() >= set(pair)]
+        for pair in opened:
+            yield from self._held(label, partial(self._check_places, *pair))
         if scale is not None:
             yield from self._scaled(image, scale, itemsize=4)
             for name in dict.fromkeys(images):
                 yield from self._patch(name, scale)
+        items = [{"image": name, "label": other} for name, other in opened]
+        return items or [{"image": name} for name in images if name in self._places]
+
+    def _check_places(self, image: str, label: str) -> None:
+        from scripts.volume_io import turn_to
+
+        turn_to(self._places[image], self._places[label])
 
     def _scaled(self, key: str, scale: str, itemsize: int) -> Iterator[Problem]:
         """See that volumes fit into memory once they are scaled: grey values of training are kept as float32."""
@@ -123,9 +142,18 @@ class Volumes:
                 if name not in self._places:
                     self._places[name] = _decoded(open_volume(name)).place
                     self.shapes[name] = self._places[name].shape
+                if self.content:
+                    _check_content(name, key.startswith("label"))
             except InputError as error:
                 yield from self._once(key, str(error))
         return names
+
+    def _held(self, key: str, check: Callable[[], Any]) -> Iterator[Problem]:
+        """What a check raises, as a problem of a key."""
+        try:
+            check()
+        except InputError as error:
+            yield from self._once(key, str(error))
 
     def _once(self, key: str, message: str) -> Iterator[Problem]:
         """A volume that two keys name is told once."""
@@ -143,6 +171,20 @@ class Volumes:
             expected = f"at most {scaled}, which {name} {shape} has after {scale} {factors}"
             advice = f"The largest that fits is {fitting}."
             yield Problem(self.merged.place("patch_size"), "patch_size", shown(patch), expected, advice)
+
+
+def _check_content(name: str, is_label: bool) -> None:
+    """See that voxels are those of an image or of a label: all of a small volume, some planes of a larger label."""
+    from scripts.check.array import check_image, check_label, check_label_type
+    from scripts.fragmentation import check_fragmentation
+    from scripts.volume_io import open_volume
+
+    volume = open_volume(name)
+    if prod(volume.shape) * volume.dtype.itemsize <= READ_WHOLE:
+        (check_label if is_label else check_image)(volume[...], name)
+    elif is_label:
+        check_label_type(volume, name)
+        check_fragmentation(volume, name)
 
 
 def _decoded(volume: ChunkedVolume) -> ChunkedVolume:

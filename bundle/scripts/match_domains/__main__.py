@@ -13,6 +13,7 @@ from scripts.flag import flag
 from scripts.match_domains.match import match_volumes
 from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
+from scripts.pairing import check_training_roles
 from scripts.scaling import checked_scale
 from scripts.start import start
 from scripts.validation import check_image, check_label
@@ -65,7 +66,9 @@ def main(
         InputError: a volume is missing or not fit, the voxel sizes differ by a factor above 20, or an output cannot be
             written.
     """
-    names = [_first(image_x, label_x)["image"], _first(image_x, label_x)["label"], _first(image_y)["image"]]
+    source_item, target_item = _first(image_x, label_x), _first(image_y)
+    check_training_roles([source_item], [target_item])
+    names = [source_item["image"], source_item["label"], target_item["image"]]
     volumes, sizes, units = _read(names)
     sizes = [_spacing(voxel_size_x, "voxel_size_x") or sizes[0], _spacing(voxel_size_y, "voxel_size_y") or sizes[2]]
     if not isinstance(expansion_y, int | float) or not 0 < expansion_y < float("inf"):

@@ -13,7 +13,8 @@ from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
 from scripts.volume_io.member import last_change, volume_files
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pair import open_label, read_label
-from scripts.volume_io.paths import check_writable, list_volumes, split_dataset
+from scripts.volume_io.paths import check_writable, split_dataset
+from scripts.volume_io.pattern import list_volumes
 from scripts.volume_io.placement import Place, turn_to
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing

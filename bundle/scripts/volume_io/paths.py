@@ -1,12 +1,11 @@
-"""Names of volumes: which format, which dataset, which files a pattern means, and whether an output can be written."""
+"""Names of volumes: which format, which dataset, and whether an output can be written."""
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -23,7 +22,6 @@ __all__ = [
     "format_of",
     "is_store",
     "is_zarr",
-    "list_volumes",
     "replacing",
     "split_dataset",
 ]
@@ -116,24 +114,6 @@ def _check_reachable(path: Path) -> None:
         pass  # told by whoever looks for the file
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. See that you may look into its folder.") from error
-
-
-def list_volumes(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the files and Zarr stores that `spec` means.
-
-    The files of one pattern are sorted. Entries of a list keep the order they are given in, because images and labels
-    are paired by their position.
-
-    Args:
-        spec: a path, a pattern with `*`, `?`, `[…]` or `**`, either of them with `::dataset`, or a list of these.
-
-    Raises:
-        InputError: a file that does not exist, a pattern that matches none, or nothing given.
-    """
-    entries = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec or ())
-    if not entries or any(entry is None or not os.fspath(entry) for entry in entries):
-        raise InputError(f"No volume is given ({spec!r}); expected a path, a pattern (folder/*.tif), or a list.")
-    return [name for entry in entries for name in _matches(entry)]
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -244,23 +224,6 @@ def _refuse_folder(path: Path) -> None:
         names = sorted(entry.name for entry in islice(entries, 6))
     found = f"a folder with {', '.join(names) or 'nothing in it'}, without metadata of Zarr"
     raise InputError(f"{path}: {found}; expected one of {', '.join(ZARR_METADATA)}. Was it copied whole?")
-
-
-def _matches(entry: str | os.PathLike[str]) -> list[str]:
-    path, dataset = split_dataset(entry)
-    # a name with brackets may be a plain name, so the file itself comes first
-    is_pattern = glob.has_magic(str(path)) and not path.exists()
-    names = sorted(filter(_is_volume, glob.glob(str(path), recursive=True))) if is_pattern else [str(path)]
-    if not names:
-        raise InputError(f"{path}: no file matches this pattern. Relative patterns are looked up in {Path.cwd()}.")
-    specs = [name if dataset is None else f"{name}::{dataset}" for name in names]
-    for spec in specs:
-        existing(spec)
-    return specs
-
-
-def _is_volume(name: str) -> bool:
-    return os.path.isfile(name) or name.lower().endswith(SUFFIXES["zarr"])
 
 
 def _neighbours(folder: Path, limit: int = 6) -> str:

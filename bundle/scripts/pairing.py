@@ -1,0 +1,155 @@
+"""Which volumes belong together: an image and its label, and a volume that is given twice by mistake."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import product, takewhile
+from pathlib import Path
+
+import numpy as np
+
+from scripts.errors import InputError
+from scripts.volume_io import ChunkedVolume, open_volume, split_dataset
+from scripts.volume_io.pattern import name_parts
+
+__all__ = ["check_apart", "check_pairs", "check_roles", "check_training_roles"]
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[int | str, ...]
+
+
+def check_pairs(images: Sequence[str], labels: Sequence[str], sorted_by_name: bool) -> None:
+    """See that each image has a label, and that what tells the names of the images apart is the same in the labels.
+
+    Args:
+        images: names.
+        labels: as many, in the same order.
+        sorted_by_name: whether patterns gave the order; of lists, names that have nothing in common are only a warning.
+
+    Raises:
+        InputError: there are more of one than of the other, or an image stands beside another image's label.
+    """
+    if len(images) != len(labels):
+        raise InputError(
+            f"{len(images)} images and {len(labels)} labels: expected one label for each image, in the same order. "
+            f"Found {list(images)} and {list(labels)}."
+        )
+    own, others = _keys(images), _keys(labels)
+    wrong = [place for place, pair in enumerate(zip(own, others, strict=True)) if pair[0] != pair[1]]
+    if not wrong or any(len(a) != len(b) or not a for a, b in zip(own, others, strict=True)):
+        return
+    is_numbered = all(isinstance(part, int) for key in (*own, *others) for part in key)
+    is_mixed_up = any(own[place] in others for place in wrong) and (not is_numbered or sorted(own) == sorted(others))
+    if not is_numbered and not is_mixed_up:
+        return
+    pairs = ", ".join(f"{images[place]} with {labels[place]}" for place in wrong[:4])
+    text = f"images and labels pair wrongly by their names: {pairs}{', …' if len(wrong) > 4 else ''}"
+    if sorted_by_name or is_mixed_up or len(wrong) < len(images):
+        advice = "Give two lists in the same order, or names with the same numbers."
+        raise InputError(f"{text}. Expected each image with its own label. {advice}")
+    _warn(f"{text}. Check that each image is listed with its own label.")
+
+
+def check_roles(items: Sequence[Mapping[str, str]]) -> None:
+    """See that no volume is both an image and a label.
+
+    Args:
+        items: as `scripts.dataset.volume_items` lists them.
+
+    Raises:
+        InputError: one is.
+    """
+    labels = [item["label"] for item in items if "label" in item]
+    for image, label in product([item["image"] for item in items], labels):
+        if _is_same(image, label):
+            raise InputError(f"{label}: given as a label and as an image. Expected two volumes; name the other one.")
+
+
+def check_training_roles(source: Sequence[Mapping[str, str]], target: Sequence[Mapping[str, str]]) -> None:
+    """See that every volume of X and Y has one role. X and Y may be the same where both have labels, as in oracle.yaml.
+
+    Args:
+        source: images and labels of X, as `scripts.dataset.volume_items` lists them.
+        target: images of Y, and their labels where there are some.
+
+    Raises:
+        InputError: a volume is image and label, or an image of X is given as Y too, or a copy of it.
+    """
+    check_roles([*source, *target])
+    if list(source) != list(target):
+        check_apart([item["image"] for item in source], [item["image"] for item in target])
+
+
+def check_apart(source: Sequence[str], target: Sequence[str]) -> None:
+    """See that no image of X is given as Y too, under whatever name.
+
+    Images of one shape are compared in three planes; nothing else is read.
+
+    Raises:
+        InputError: one is, or a copy of it.
+    """
+    for one, other in product(source, target):
+        if _is_same(one, other) or _is_copy(one, other):
+            what = "the same volume" if _is_same(one, other) else f"a copy of {one}"
+            raise InputError(
+                f"{other}: given as image_y, but it is {what} as in image_x. Expected another domain; name an "
+                "unlabelled volume of the target."
+            )
+
+
+def _keys(names: Sequence[str]) -> list[Key]:
+    """What tells names apart: the numbers between the parts that all of them share, or the text where there is none."""
+    rows = _differing([name_parts(name) for name in names])
+    numbers = [tuple(part for part in row if isinstance(part, int)) for row in rows]
+    if any(numbers):
+        return list(numbers)
+    return [("".join(map(str, row)),) for row in _differing([list(name) for name in names])]
+
+
+def _differing(rows: Sequence[Sequence[int | str]]) -> list[Sequence[int | str]]:
+    """Rows without what all of them begin and end with."""
+    head = _shared(rows)
+    rests = [row[head:] for row in rows]
+    tail = _shared([row[::-1] for row in rests])
+    return [row[: len(row) - tail] for row in rests]
+
+
+def _shared(rows: Sequence[Sequence[int | str]]) -> int:
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two names lead to one volume, by links or through another spelling."""
+    (path, dataset), (other_path, other_dataset) = split_dataset(one), split_dataset(other)
+    if not (path.exists() and other_path.exists() and os.path.samefile(path, other_path)):
+        return False
+    return dataset == other_dataset or _address(one) == _address(other)
+
+
+def _address(name: str) -> tuple[Path, str]:
+    """The file and the dataset that is read where the name leaves it out."""
+    path = split_dataset(name)[0]
+    return path.resolve(), split_dataset(open_volume(name).name)[1] or ""
+
+
+def _is_copy(one: str, other: str) -> bool:
+    first, second = open_volume(one), open_volume(other)
+    if first.shape != second.shape:
+        return False
+    heights = [first.shape[0] * quarter // 4 for quarter in (1, 2, 3)]
+    planes = [(_plane(first, z), _plane(second, z)) for z in heights]
+    return all(map(np.array_equal, *zip(*planes, strict=True))) and any(np.ptp(plane) > 0 for plane, _ in planes)
+
+
+def _plane(volume: ChunkedVolume, z: int) -> np.ndarray:
+    return volume[z : z + 1]
+
+
+@cache
+def _warn(message: str) -> None:
+    """Warn once: pairs are made by the check, the run and the data."""
+    logger.warning(message)

@@ -1,0 +1,115 @@
+"""Which files a pattern or a list of names means, and in which order."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from scripts.errors import InputError
+from scripts.volume_io.paths import SUFFIXES, existing, split_dataset
+
+__all__ = ["has_pattern", "list_volumes", "name_parts", "stem_of"]
+
+logger = logging.getLogger(__name__)
+
+# What inference and the block-wise run write: Y_maps.h5, Y_instances.tif, maps.zarr; MONAI's own ending is trans.
+RESULT = re.compile(r"(.*_)?(maps|instances|trans)")
+
+
+def list_volumes(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return the files and Zarr stores that `spec` means.
+
+    The files of one pattern are sorted, numbers in their names as numbers: vol_2 comes before vol_10. What the bundle
+    wrote, such as Y_instances.tif, is left out with a warning unless the pattern asks for it. Entries of a list keep
+    the order they are given in, because images and labels are paired by their position.
+
+    Args:
+        spec: a path, a pattern with `*`, `?`, `[…]` or `**`, either of them with `::dataset`, or a list of these.
+
+    Raises:
+        InputError: a file that does not exist, a pattern that matches none, or nothing given.
+    """
+    entries = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec or ())
+    if not entries or any(entry is None or not os.fspath(entry) for entry in entries):
+        raise InputError(f"No volume is given ({spec!r}); expected a path, a pattern (folder/*.tif), or a list.")
+    return [name for entry in entries for name in _matches(entry)]
+
+
+def has_pattern(spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> bool:
+    """Return whether a name, or one of a list, stands for several files."""
+    return any(map(_is_pattern, [spec] if isinstance(spec, (str, os.PathLike)) else spec))
+
+
+def name_parts(name: str) -> list[int | str]:
+    """Split a name into texts and whole numbers.
+
+    >>> name_parts("vol_02.tif")
+    ['vol_', 2, '.tif']
+    """
+    return [int(part) if part.isdecimal() else part for part in re.findall(r"\d+|\D+", name)]
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without the extension of its format, .ome.tif and .nii.gz among them."""
+    name = path.name
+    for suffix in sorted((end for ends in SUFFIXES.values() for end in ends), key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            return name[:-4] if name.lower().endswith(".ome") else name
+    return name
+
+
+def _matches(entry: str | os.PathLike[str]) -> list[str]:
+    path, dataset = split_dataset(entry)
+    if not _is_pattern(entry):
+        names = [str(path)]
+    elif not (names := _sorted(filter(_is_volume, glob.glob(str(path), recursive=True)))):
+        raise InputError(f"{path}: no file matches this pattern. Relative patterns are looked up in {Path.cwd()}.")
+    else:
+        names = _without_results(names, path)
+    specs = [name if dataset is None else f"{name}::{dataset}" for name in names]
+    for spec in specs:
+        existing(spec)
+    return specs
+
+
+def _is_pattern(spec: str | os.PathLike[str]) -> bool:
+    """A name with brackets may be a plain one, so a file of that name comes first."""
+    path = split_dataset(spec)[0]
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    def key(name: str) -> list[tuple[bool, int, str]]:
+        return [
+            (isinstance(part, str), *((0, part) if isinstance(part, str) else (part, ""))) for part in name_parts(name)
+        ]
+
+    return sorted(names, key=lambda name: (key(name), name))
+
+
+def _without_results(names: list[str], pattern: Path) -> list[str]:
+    results = [name for name in names if RESULT.fullmatch(stem_of(Path(name)))]
+    if (
+        not results
+        or len(results) == len(names)
+        or any(word in pattern.name for word in ("maps", "instances", "trans"))
+    ):
+        return names
+    _warn(f"{pattern}: results of this bundle are left out: {', '.join(results)}. Name them one by one to read them.")
+    return [name for name in names if name not in results]
+
+
+@cache
+def _warn(message: str) -> None:
+    """Warn once: a pattern is looked up by the check, the run and the data."""
+    logger.warning(message)
+
+
+def _is_volume(name: str) -> bool:
+    return os.path.isfile(name) or name.lower().endswith(SUFFIXES["zarr"])
