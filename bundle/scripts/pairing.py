@@ -69,31 +69,37 @@ def check_roles(items: Sequence[Mapping[str, str]]) -> None:
             raise InputError(f"{label}: given as a label and as an image. Expected two volumes; name the other one.")
 
 
-def check_training_roles(source: Sequence[Mapping[str, str]], target: Sequence[Mapping[str, str]]) -> None:
+def check_training_roles(
+    source: Sequence[Mapping[str, str]], target: Sequence[Mapping[str, str]], copies: bool = True
+) -> None:
     """See that every volume of X and Y has one role. X and Y may be the same where both have labels, as in oracle.yaml.
 
     Args:
         source: images and labels of X, as `scripts.dataset.volume_items` lists them.
         target: images of Y, and their labels where there are some.
+        copies: whether images of one shape are compared in three planes; nothing is read otherwise.
 
     Raises:
         InputError: a volume is image and label, or an image of X is given as Y too, or a copy of it.
     """
     check_roles([*source, *target])
     if list(source) != list(target):
-        check_apart([item["image"] for item in source], [item["image"] for item in target])
+        check_apart([item["image"] for item in source], [item["image"] for item in target], copies)
 
 
-def check_apart(source: Sequence[str], target: Sequence[str]) -> None:
+def check_apart(source: Sequence[str], target: Sequence[str], copies: bool = True) -> None:
     """See that no image of X is given as Y too, under whatever name.
 
-    Images of one shape are compared in three planes; nothing else is read.
+    Args:
+        source: images of X.
+        target: images of Y.
+        copies: see `check_training_roles`.
 
     Raises:
         InputError: one is, or a copy of it.
     """
     for one, other in product(source, target):
-        if _is_same(one, other) or _is_copy(one, other):
+        if _is_same(one, other) or (copies and _is_copy(one, other)):
             what = "the same volume" if _is_same(one, other) else f"a copy of {one}"
             raise InputError(
                 f"{other}: given as image_y, but it is {what} as in image_x. Expected another domain; name an "

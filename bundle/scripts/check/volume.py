@@ -45,7 +45,7 @@ class Volumes:
         if child(self.merged.config, "train::dataset::data") == child(base, "train::dataset::data"):
             source = yield from self._pair("image_x", "label_x", "scale_x")
         target = yield from self._pair("image_y", "label_y", "scale_y")
-        yield from self._held("image_y", lambda: check_training_roles(source, target))
+        yield from self._held("image_y", lambda: check_training_roles(source, target, self.content))
         self._compare_domains()
 
     def inference(self) -> Iterator[Problem]:
