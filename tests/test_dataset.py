@@ -37,9 +37,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_images_and_labels_are_paired_by_their_order(folder: Path) -> None:
-    items = volume_items(str(folder / "image_*.tif"), [str(folder / "label_2.tif"), str(folder / "label_1.tif")])
-    names = [(Path(item["image"]).name, Path(item["label"]).name) for item in items]
-    assert names == [("image_1.tif", "label_2.tif"), ("image_2.tif", "label_1.tif")]
+    images, labels = ([str(folder / f"{kind}_{number}.tif") for number in (2, 1)] for kind in ("image", "label"))
+    assert volume_items(images, labels) == [{"image": i, "label": m} for i, m in zip(images, labels, strict=True)]
+    with pytest.raises(InputError, match="pair wrongly by their names"):
+        volume_items(str(folder / "image_*.tif"), labels)
 
 
 def test_an_unlabelled_domain_has_images_alone(folder: Path) -> None:

@@ -244,7 +244,7 @@ def test_the_command_says_what_is_wrong_in_one_line(files: dict[str, str]) -> No
     assert done.stderr.strip() == "error: expansion_y is 0; expected a number above 0."
     with pytest.raises(InputError, match=r"voxel_size_x is \(1, 2\); expected three micrometres"):
         main(**files, voxel_size_x=(1, 2))
-    with pytest.raises(InputError, match="shape"):
+    with pytest.raises(InputError, match="given as a label and as an image"):
         main(**{**files, "label_x": files["image_y"]})
 
 

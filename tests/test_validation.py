@@ -100,31 +100,6 @@ def test_what_is_no_instance_label_is_refused_by_name(balls: np.ndarray, change:
         check_label(change(balls), "l.tif")
 
 
-@pytest.mark.parametrize(
-    ("label", "words"),
-    [
-        (image(np.uint8), r"\d+ ids in \d.* pieces each, and 9\d% .*looks like a grey image.*the wrong way round\?"),
-        (image(np.uint16) * 257 + image(np.uint16), "looks like a grey image"),
-        (image(np.uint8, (8, 64, 64)) // 12, "looks like a grey image"),
-        (np.where(image(np.uint8, (8, 64, 64)) > 100, image(np.uint8, (8, 64, 64)), 0), "looks like a grey image"),
-        ((image(np.uint8, (8, 64, 64)) > 100) + (image(np.uint8, (8, 64, 64)) > 150) * np.uint8(1), "a semantic mask"),
-    ],
-    ids=["uint8", "uint16", "few levels", "dark parts at 0", "two classes"],
-)
-def test_an_image_or_classes_given_as_a_label_are_rejected(label: np.ndarray, words: str) -> None:
-    with pytest.raises(InputError, match=rf"^l\.tif: .*{words}"):
-        check_label(label, "l.tif")
-
-
-def test_labels_that_fill_a_volume_and_small_ones_pass(balls: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
-    filled = np.kron(np.arange(1, 8 * 16 * 16 + 1).reshape(8, 16, 16), np.ones((3, 3, 3), int))
-    seeds = np.zeros((8, 64, 64), np.int32)
-    seeds[::2, ::3, ::3] = np.arange(1, 4 * 22 * 22 + 1).reshape(4, 22, 22)
-    for label in (filled, seeds, balls, np.moveaxis(balls, 0, 2)):
-        check_label(label, "l.tif")
-    assert not caplog.messages
-
-
 def test_a_patch_that_does_not_fit_is_answered_with_one_that_does() -> None:
     check_patch((17, 129, 129), [17, 129, 129], "a.tif")
     with pytest.raises(

@@ -152,10 +152,10 @@ def test_the_copied_bundle_evaluates_by_the_command(
     assert names == [
         "metrics.csv",
         "metrics.json",
-        "raw_instances.tif",
-        "raw_maps.h5",
         "stackY_instances.tif",
         "stackY_maps.h5",
+        "volumeY_grey_raw_instances.tif",
+        "volumeY_grey_raw_maps.h5",
     ]
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["present"] == 12
@@ -163,7 +163,7 @@ def test_the_copied_bundle_evaluates_by_the_command(
     assert {"ap50", "ap75", "f1_50", "found", "dice"} <= {*metrics}
     assert "maps: 100%" in said
     # the file's type and format make no difference
-    first, second = (read_maps(tmp_path / "out" / f"{name}_maps.h5")[0] for name in ("raw", "stackY"))
+    first, second = (read_maps(tmp_path / "out" / f"{name}_maps.h5")[0] for name in ("volumeY_grey_raw", "stackY"))
     assert np.array_equal(first, second)
 
 

@@ -104,13 +104,22 @@ def _read(key: str, text: str | None, hint: Any) -> Any:
     if is_text:
         if text is None or not text.strip():
             raise InputError(f"--{key}: found no value, expected one after it, such as --{key} NAME.")
-        return _listed(text) if plural and (not kinds - plural - {NoneType} or _is_list(text)) else text
+        if plural and (not kinds - plural - {NoneType} or _is_list(text)):
+            return [_full(key, one) for one in _listed(text)]
+        return _full(key, text)
     value = True if text is None else _literal(text)
     if int in kinds and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not any(_fits(value, kind) for kind in kinds):
         raise InputError(f"--{key}: found {'no value' if text is None else text}, expected {_words(kinds)}.")
     return value
+
+
+def _full(key: str, text: str) -> str:
+    """A text with `~` and `$VAR` replaced; a title may well have a $."""
+    from scripts.volume_io.address import expanded
+
+    return text if key == "title" else expanded(text)
 
 
 def _literal(text: str) -> Any:

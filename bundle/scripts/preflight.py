@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.data.utils import create_file_basename
 from torch import nn
 
 from scripts.checkpoint import is_auto, list_checkpoints, load_weights
@@ -18,7 +16,7 @@ from scripts.flag import flag
 from scripts.pairing import check_roles, check_training_roles
 from scripts.start import expected_error, plain_errors
 from scripts.validation import check_image, check_label
-from scripts.volume_io import check_writable, list_volumes, read_label, read_volume
+from scripts.volume_io import check_results, check_writable, list_volumes, read_label, read_volume
 
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 
@@ -114,7 +112,7 @@ def check_inference(
     check_roles(items)
     check_folder(output_dir)
     check_writable(Path(output_dir) / f"instances.{output_ext.lstrip('.')}")
-    _refuse_same_names([item["image"] for item in items], output_dir)
+    check_results([item["image"] for item in items], output_dir)
     if network is not None:
         load_weights(network, model_path, getattr(representation, "names", ()))
     if inferer is not None and (check_use := getattr(network, "check_use", None)) is not None:
@@ -167,17 +165,6 @@ def _check_target(image_y: Volumes, label_y: Volumes | None) -> list[dict[str, s
             "source X, and MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
         ) from None
     return volume_items(image_y, label_y)
-
-
-def _refuse_same_names(images: Sequence[str], output_dir: str) -> None:
-    names = [create_file_basename("", image, output_dir, makedirs=False) for image in images]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        both = ", ".join(image for image, other in zip(images, names, strict=True) if other == name)
-        raise InputError(
-            f"{both}: all would be written to {name}_…; expected names that differ before the extension. "
-            "Segment them one by one, each with an output_dir of its own."
-        )
 
 
 def _check_item(item: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from scripts.check import fit
 from scripts.check.key import RUN_IDS, TRACKING, arguments_of_components, lost_references, unknown_keys, without_effect
 from scripts.check.merge import Merged
 from scripts.check.order import arranged
+from scripts.check.path import expand_paths, paths
 from scripts.check.problem import Problem, closest, refuse
 from scripts.check.source import read_source, shipped
 from scripts.check.value import Values
@@ -113,11 +114,14 @@ def check_merged(
         volumes: whether the volumes are looked at.
         content: whether their voxels are.
     """
+    expansions = expand_paths(merged.config)
     own, other = shipped(base).content, shipped("inference" if base == "train" else "train").content
     values = Values(merged.config)
     opened = Volumes(merged, values, content)
     problems = [
         *merged.problems,
+        *expansions,
+        *paths(merged.config),
         *_run_id(merged, run_id),
         *unknown_keys(merged, own, other, (*more, run_id or "")),
         *arguments_of_components(merged),

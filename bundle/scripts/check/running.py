@@ -10,6 +10,7 @@ from typing import Any
 
 from scripts.check.command import check_config, check_merged
 from scripts.check.merge import Merged
+from scripts.check.path import KEYS, expand_paths
 from scripts.check.problem import refuse
 from scripts.check.source import Source, base_of
 
@@ -48,6 +49,23 @@ def check_run() -> None:
         merged = Merged([Source("", content, {})], {})
         found = check_merged(merged, base, run_id, volumes=False)  # of monai.bundle.load, which runs nothing, too
     refuse(found.problems)
+    _expand_paths(workflow.parser)
+
+
+def _expand_paths(parser: Any) -> None:
+    """Give the workflow the names that the check expanded: nothing of these keys was evaluated yet."""
+    from monai.bundle import ConfigItem
+
+    given = {key: parser.config[key] for key in KEYS if key in parser.config}
+    full = dict(given)
+    expand_paths(full)
+    for key in (key for key in given if full[key] != given[key]):
+        parser.config[key] = full[key]
+        values = full[key] if isinstance(full[key], list) else []
+        items = {key: full[key], **{f"{key}::{number}": value for number, value in enumerate(values)}}
+        for name, value in items.items():
+            parser.ref_resolver.items[name] = ConfigItem(config=value, id=name)
+            parser.ref_resolver.resolved_content.pop(name, None)
 
 
 def _callers() -> tuple[Any, dict[str, Any] | None]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from monai.data.utils import create_file_basename
 
 from scripts.checkpoint import list_checkpoints
 from scripts.classical import segment_file
@@ -22,7 +21,7 @@ from scripts.compare.method import Method
 from scripts.errors import InputError
 from scripts.handlers import write_text
 from scripts.metrics import score_instances
-from scripts.volume_io import read_label, read_volume
+from scripts.volume_io import read_label, read_volume, result_stem
 
 __all__ = ["Run", "Target"]
 
@@ -153,7 +152,7 @@ class Run:
 
     def _named(self, postfix: str, image: str, extension: str = ".tif") -> Path:
         """The file that inference writes for a volume."""
-        return Path(create_file_basename(postfix, image, self.folder, separate_folder=False) + extension)
+        return self.folder / f"{result_stem(image)}_{postfix}{extension}"
 
     def _hours(self) -> float:
         path = self.folder / "hours.txt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from scripts.handlers.table import write_table, write_text
 from scripts.metrics import score_instances
+from scripts.volume_io import short_name
 
 __all__ = ["InstanceScores"]
 
@@ -53,7 +53,7 @@ class InstanceScores:
                 np.asarray(torch.as_tensor(item[key]).cpu())[0] for key in (self.truth, self.prediction)
             )
             name = getattr(item[self.truth], "meta", {}).get("filename_or_obj", "")
-            self.rows.append({"volume": os.path.basename(str(name)), **score_instances(_as_integer(truth), prediction)})
+            self.rows.append({"volume": short_name(str(name)), **score_instances(_as_integer(truth), prediction)})
 
     def _sum_up(self, engine: Engine) -> None:
         numbers = [name for name in self.rows[0] if name != "volume"] if self.rows else []

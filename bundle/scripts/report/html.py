@@ -23,7 +23,7 @@ from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
 from scripts.start import start
-from scripts.volume_io import ChunkedVolume, list_volumes, open_label, open_volume, split_dataset
+from scripts.volume_io import ChunkedVolume, list_volumes, open_label, open_volume, result_stem
 from scripts.volume_io.paths import check_place, replacing
 
 __all__ = ["write_html"]
@@ -93,7 +93,7 @@ def _image_of(folder: RunFolder, instances: str | None) -> str | None:
     if instances is None or not (given := folder.volumes("image_y")):
         return None
     images, name = list_volumes(given), Path(instances).name
-    fitting = [image for image in images if name.startswith(split_dataset(image)[0].name.partition(".")[0])]
+    fitting = [image for image in images if name.startswith(f"{result_stem(image)}_instances.")]
     known = images if len(images) == 1 else fitting
     return known[0] if len(known) == 1 else None
 

@@ -17,6 +17,7 @@ from scripts.volume_io.paths import check_writable, split_dataset
 from scripts.volume_io.pattern import list_volumes
 from scripts.volume_io.placement import Place, turn_to
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
+from scripts.volume_io.result import check_results, result_name, result_stem, short_name
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "VolumeReader",
     "VolumeWriter",
     "ZarrVolume",
+    "check_results",
     "check_writable",
     "create_zarr",
     "downsample_labels",
@@ -42,6 +44,9 @@ __all__ = [
     "read_label",
     "read_maps",
     "read_volume",
+    "result_name",
+    "result_stem",
+    "short_name",
     "split_dataset",
     "turn_to",
     "volume_files",

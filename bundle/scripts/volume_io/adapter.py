@@ -157,7 +157,8 @@ class VolumeWriter(ImageWriter):
         names = ["image", *self.channel_names] if len(array) == len(self.channel_names) + 1 else self.channel_names
         names = names if array.ndim == 4 else []
         options: dict[str, Any] = {"dataset": self.dataset, "channel_names": names, "labels": self.labels}
-        write_volume(filename, array, affine=affine, unit=unit, **options)
+        known = source if source and os.path.exists(split_dataset(source)[0]) else None
+        write_volume(filename, array, affine=affine, unit=unit, source=known, **options)
 
     def _converted(self, name: PathLike) -> np.ndarray:
         array = np.asarray(self.data_obj)

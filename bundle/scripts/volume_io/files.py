@@ -12,6 +12,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io import hdf5, nifti, tiff, zarr
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
+from scripts.volume_io.result import source_of
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import Volume, diagonal_affine, native, numeric, spacing_of
 
@@ -85,6 +86,7 @@ def write_volume(
     unit: str = "um",
     channel_names: Sequence[str] = (),
     labels: bool = False,
+    source: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a volume; a file, or a Zarr store, of that name is replaced, and only once the new one was written whole.
 
@@ -103,6 +105,7 @@ def write_volume(
         unit: of `affine`: "um", "mm", "m" or "unknown".
         channel_names: for HDF5 and Zarr, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
         labels: for OME-Zarr, whether these are labels: says so, and adds coarser levels for viewers.
+        source: for HDF5, the volume that these are the result of.
 
     Raises:
         InputError: the file cannot be written, the shape does not suit the format, ids are too large for it, or a voxel
@@ -119,7 +122,7 @@ def write_volume(
     with replacing(file) as temporary:
         match format_of(file):
             case "hdf5":
-                hdf5.write(temporary, array, size, named or dataset, channel_names)
+                hdf5.write(temporary, array, size, named or dataset, channel_names, source_of(source) if source else {})
             case "zarr":
                 is_ome = file.name.lower().endswith(".ome.zarr")
                 place = named if is_ome else named or dataset

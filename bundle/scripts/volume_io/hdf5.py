@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import h5py
@@ -94,6 +95,7 @@ def write(
     size: Sequence[float] | None,
     dataset: str,
     names: Sequence[str] = (),
+    attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write (Z, Y, X) or (C, Z, Y, X) in gzip-compressed chunks. Memory: 32 planes beside the array."""
     depth = min(32, array.shape[-3])
@@ -106,6 +108,7 @@ def write(
                 stored[part] = array[part]
         if size is not None:
             stored.attrs["element_size_um"] = np.asarray(size, dtype=float)
+        file.attrs.update(attributes)
         if names:
             stored.attrs[NAMES_ATTRIBUTE] = list(names)
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from scripts.errors import InputError
+from scripts.volume_io.address import expanded
 from scripts.volume_io.cause import explain
 
 __all__ = [
@@ -42,7 +43,7 @@ def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     >>> split_dataset("cells.h5::volumes/raw")
     (PosixPath('cells.h5'), 'volumes/raw')
     """
-    text = os.path.expanduser(os.fspath(spec))
+    text = expanded(spec)
     path, separator, dataset = text.rpartition("::")
     if not separator or os.path.exists(text):
         return Path(text), None
