@@ -510,9 +510,9 @@ def test_a_scale_that_cannot_be_right_is_told_before_any_work(
     image = {"image": str(volumes / "storeY.ome.zarr"), "model_path": str(BUNDLE / "models" / "model.pt")}
     (line,) = [str(problem) for problem in with_volumes("inference", **image, scale=[20, 20, 20]).problems]
     assert "becomes (640, 1280, 1280)" in line and "key scale" in line
-    for name, size in (("x.tif", (0.5, 0.2, 0.2)), ("y.tif", (500, 200, 200))):
+    for name, size in (("x.tif", (0.5, 0.2, 0.2)), ("l.tif", (0.5, 0.2, 0.2)), ("y.tif", (500, 200, 200))):
         write_volume(tmp_path / name, np.zeros((32, 64, 64), np.uint8), size)
-    both = {"image_x": str(tmp_path / "x.tif"), "label_x": str(tmp_path / "x.tif"), "image_y": str(tmp_path / "y.tif")}
+    both = {"image_x": str(tmp_path / "x.tif"), "label_x": str(tmp_path / "l.tif"), "image_y": str(tmp_path / "y.tif")}
     assert with_volumes("train", **both).problems == []
     assert "differ by a factor of 1000" in caplog.text and "y.tif: 500 x 400 x 400 µm" in caplog.text
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import product, takewhile
 from pathlib import Path
 
@@ -14,10 +12,9 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume, split_dataset
 from scripts.volume_io.pattern import name_parts
+from scripts.volume_io.unit import warn_once
 
 __all__ = ["check_apart", "check_pairs", "check_roles", "check_training_roles"]
-
-logger = logging.getLogger(__name__)
 
 Key = tuple[int | str, ...]
 
@@ -51,7 +48,7 @@ def check_pairs(images: Sequence[str], labels: Sequence[str], sorted_by_name: bo
     if sorted_by_name or is_mixed_up or len(wrong) < len(images):
         advice = "Give two lists in the same order, or names with the same numbers."
         raise InputError(f"{text}. Expected each image with its own label. {advice}")
-    _warn(f"{text}. Check that each image is listed with its own label.")
+    warn_once(f"{text}. Check that each image is listed with its own label.")
 
 
 def check_roles(items: Sequence[Mapping[str, str]]) -> None:
@@ -153,9 +150,3 @@ def _is_copy(one: str, other: str) -> bool:
 
 def _plane(volume: ChunkedVolume, z: int) -> np.ndarray:
     return volume[z : z + 1]
-
-
-@cache
-def _warn(message: str) -> None:
-    """Warn once: pairs are made by the check, the run and the data."""
-    logger.warning(message)

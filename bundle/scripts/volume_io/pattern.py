@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import glob
-import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 from scripts.errors import InputError
 from scripts.volume_io.paths import SUFFIXES, existing, split_dataset
+from scripts.volume_io.unit import warn_once
 
 __all__ = ["has_pattern", "list_volumes", "name_parts", "stem_of"]
-
-logger = logging.getLogger(__name__)
 
 # What inference and the block-wise run write: Y_maps.h5, Y_instances.tif, maps.zarr; MONAI's own ending is trans.
 RESULT = re.compile(r"(.*_)?(maps|instances|trans)")
@@ -101,14 +98,8 @@ def _without_results(names: list[str], pattern: Path) -> list[str]:
         or any(word in pattern.name for word in ("maps", "instances", "trans"))
     ):
         return names
-    _warn(f"{pattern}: results of this bundle are left out: {', '.join(results)}. Name them one by one to read them.")
+    warn_once(f"{pattern}: results of this bundle are left out: {', '.join(results)}. Name each to read it.")
     return [name for name in names if name not in results]
-
-
-@cache
-def _warn(message: str) -> None:
-    """Warn once: a pattern is looked up by the check, the run and the data."""
-    logger.warning(message)
 
 
 def _is_volume(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,10 +9,9 @@ import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, io_orientation
 
 from scripts.errors import InputError
+from scripts.volume_io.unit import warn_once
 
 __all__ = ["Place", "Turn", "turn_to"]
-
-logger = logging.getLogger(__name__)
 
 # Programs round voxel sizes, and calculate origins in single precision.
 SIZE_TOLERANCE = 0.03
@@ -148,7 +146,7 @@ def _check_size(image: Place, label: Place) -> None:
     found = f"voxels of {_sizes(label.voxel_size)} µm (z, y, x), but its image {image.name} has "
     found += f"{_sizes(image.voxel_size)} µm"
     if (1, 1, 1) in (label.voxel_size, image.voxel_size):  # what many programs write where they know nothing
-        logger.warning("%s: %s. 1 x 1 x 1 often means unknown, so it is not compared.", label.name, found)
+        warn_once(f"{label.name}: {found}. 1 x 1 x 1 often means unknown, so it is not compared.")
         return
     raise InputError(
         f"{label.name}: {found}; expected the same within {SIZE_TOLERANCE:.0%}. Check that they belong together, and "
