@@ -326,3 +326,15 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path) -> None:
     other.optimizers["second"] = other.optimizers["g"]
     with pytest.raises(InputError, match="optimizer/second does not fit this configuration"):
         resume(other)
+
+
+def test_weights_that_were_not_fetched_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab\nsize 12345\n")
+    with pytest.raises(
+        InputError, match=r"model\.pt: found no readable weights, it is a pointer of Git LFS.*git lfs pull"
+    ):
+        load_weights(torch.nn.Linear(1, 1), path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"it is empty \(0 bytes\)"):
+        load_weights(torch.nn.Linear(1, 1), path)

@@ -573,3 +573,33 @@ def test_real_tiff(shared: Path, tmp_path: Path) -> None:
     assert np.count_nonzero(np.bincount(label.ravel())[1:]) == 3076
     write_volume(tmp_path / "label.nii.gz", label[:16], (2.5, 1.3, 1.3))
     np.testing.assert_array_equal(read_volume(tmp_path / "label.nii.gz")[0], label[:16])
+
+
+# Signs
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_signed_cells_of_bigdataviewer_are_unsigned(tmp_path: Path, compression: str | None) -> None:
+    values = np.linspace(0, 65535, 120).astype(np.uint16).reshape(4, 5, 6)
+    with h5py.File(tmp_path / "bdv.h5", "w") as file:
+        file["s00/resolutions"] = np.ones((1, 3))
+        file.create_dataset("t00000/s00/0/cells", data=values.view(np.int16), chunks=(2, 5, 6), compression=compression)
+        file["other"] = values.view(np.int16)
+    path = f"{tmp_path / 'bdv.h5'}::t00000/s00/0/cells"
+    array, volume = read_volume(path)[0], open_volume(path)
+    assert array.dtype == volume.dtype == np.uint16
+    np.testing.assert_array_equal(array, values)
+    np.testing.assert_array_equal(volume[2:, 1:3], values[2:, 1:3])
+    assert read_volume(f"{tmp_path / 'bdv.h5'}::other")[0].dtype == np.int16
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"byteorder": ">"}])
+def test_signed_16_bits_of_imagej_have_no_offset(tmp_path: Path, options: dict[str, Any]) -> None:
+    values = np.arange(-60, 60, dtype=np.int16).reshape(4, 5, 6)
+    stored = (values.astype(int) + 32768).astype(np.uint16)
+    says = "ImageJ=1.54g\nimages=4\nslices=4\ncf=0\nc0=-32768.0\nc1=1.0\nvunit=Gray Value\n"
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", metadata=None, description=says, **options)
+    array, volume = read_volume(tmp_path / "a.tif")[0], open_volume(tmp_path / "a.tif")
+    assert array.dtype == volume.dtype == np.int16
+    np.testing.assert_array_equal(array, values)
+    np.testing.assert_array_equal(volume[1:, 2:4], values[1:, 2:4])

@@ -169,18 +169,3 @@ def test_sizes_that_are_no_numbers_do_not_make_a_file_damaged(tmp_path: Path, ca
     nibabel.save(image, tmp_path / "a.nii")
     assert read_volume(tmp_path / "a.nii")[0].shape == (6, 5, 4)
     assert "has the code 5, which NIfTI does not define" in caplog.text
-
-
-@pytest.mark.parametrize("compression", [None, "gzip"])
-def test_signed_cells_of_bigdataviewer_are_unsigned(tmp_path: Path, compression: str | None) -> None:
-    values = np.linspace(0, 65535, 120).astype(np.uint16).reshape(4, 5, 6)
-    with h5py.File(tmp_path / "bdv.h5", "w") as file:
-        file["s00/resolutions"] = np.ones((1, 3))
-        file.create_dataset("t00000/s00/0/cells", data=values.view(np.int16), chunks=(2, 5, 6), compression=compression)
-        file["other"] = values.view(np.int16)
-    path = f"{tmp_path / 'bdv.h5'}::t00000/s00/0/cells"
-    array, volume = read_volume(path)[0], open_volume(path)
-    assert array.dtype == volume.dtype == np.uint16
-    np.testing.assert_array_equal(array, values)
-    np.testing.assert_array_equal(volume[2:, 1:3], values[2:, 1:3])
-    assert read_volume(f"{tmp_path / 'bdv.h5'}::other")[0].dtype == np.int16

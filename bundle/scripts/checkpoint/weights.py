@@ -15,6 +15,7 @@ from torch import nn
 
 from scripts.errors import InputError
 from scripts.networks import bare
+from scripts.volume_io.cause import held_instead
 
 __all__ = [
     "WeightsLoader",
@@ -88,6 +89,8 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
             f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
         ) from None
     except Exception as error:
+        if (held := held_instead(Path(path))) is not None:
+            raise InputError(f"{path}: found no readable weights, it is {held}") from error
         exported = os.fspath(path).endswith((".ts", ".onnx"))
         advice = (
             "An exported network needs the overlay exported.yaml."

@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["FILTERS", "PLUGIN", "explain", "explain_tiff"]
+__all__ = ["FILTERS", "PLUGIN", "explain", "explain_tiff", "held_instead"]
 
 # HDF5's registered filters, https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 FILTERS = {
@@ -159,6 +159,14 @@ def _head(path: Path, is_packed: bool) -> bytes:
     return head
 
 
+def held_instead(path: Path) -> str | None:
+    """Return what a file that should hold binary data is, if it is empty or a text that stands for it; what to do."""
+    if not path.is_file():
+        return None
+    head = _head(path, is_packed=False)
+    return _text(head) if head else f"empty (0 bytes). {AGAIN}"
+
+
 def _text(head: bytes) -> str | None:
     """Return what a file is that holds text, and what to do."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -180,8 +188,7 @@ def _of_store(text: str) -> str | None:
     named = re.search(r'local file "([^"]+)"', text)
     if named is None or not (file := Path(named[1])).is_file():
         return None
-    head = _head(file, is_packed=False)
-    found = _text(head) if head else f"empty (0 bytes). {AGAIN}"
+    found = held_instead(file)
     return found and f"its file {file} is {found}"
 
 

@@ -18,7 +18,7 @@ from scripts.errors import InputError
 from scripts.volume_io.cause import explain_tiff
 from scripts.volume_io.chunked import arranged
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.tiff_header import volume_axes, voxel_size
+from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
 from scripts.volume_io.tiff_member import check_named, check_opened
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, fitting_integer, native
 
@@ -51,7 +51,7 @@ def read(path: Path) -> Volume:
         check_opened(file, path)
         axes = volume_axes(file, path)
         check_memory(series.shape, series.dtype, path)
-        array = arranged(series.asarray(), axes)
+        array = arranged(as_meant(series.asarray(), meant_type(file)), axes)
         refuse_partial(told, path)
         size = voxel_size(file)
     return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")

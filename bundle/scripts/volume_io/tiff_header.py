@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import tifffile
 
 from scripts.errors import InputError
 from scripts.volume_io.unit import in_micrometres, warn_once
 from scripts.volume_io.volume import numeric
 
-__all__ = ["volume_axes", "voxel_size"]
+__all__ = ["as_meant", "meant_type", "volume_axes", "voxel_size"]
 
 VoxelSize = tuple[float, float, float]
 
@@ -51,6 +52,25 @@ def voxel_size(file: tifffile.TiffFile) -> VoxelSize | None:
     if any(f"PhysicalSize{axis}" in stated for axis in "ZYX"):
         return _ome_size(stated, name)
     return _imagej_size(stated, file.pages.first.tags, name)
+
+
+def meant_type(file: tifffile.TiffFile) -> np.dtype:
+    """Return the type of the values of an open file's first image.
+
+    ImageJ keeps signed integers of 16 bits as unsigned ones, 32768 added, and says so in a calibration.
+    """
+    stored: np.dtype = file.series[0].dtype
+    stated = file.imagej_metadata or {}
+    calibration = [stated.get(key) for key in ("cf", "c0", "c1")]
+    return np.dtype(np.int16) if stored == np.uint16 and calibration == [0, -32768, 1] else stored
+
+
+def as_meant(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return values in the type that `meant_type` gives; the array itself is changed where it is another."""
+    if array.dtype.kind == "u" and dtype.kind == "i":
+        array ^= np.uint16(0x8000)
+        return array.view(np.dtype(np.int16).newbyteorder(array.dtype.byteorder))
+    return array
 
 
 def _volume_axes(axes: str, shape: Sequence[int], path: Path) -> tuple[int, ...]:

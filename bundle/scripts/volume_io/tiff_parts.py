@@ -15,7 +15,7 @@ from scripts.errors import InputError
 from scripts.volume_io import tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.tiff_header import volume_axes, voxel_size
+from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
 from scripts.volume_io.tiff_member import check_named, check_opened
 
 __all__ = ["TiffVolume", "open_parts"]
@@ -40,7 +40,7 @@ class TiffVolume(ChunkedVolume):
         with tiff.complaints() as told:
             part = source.read(box)
             tiff.refuse_partial(told, self._path)
-        return part
+        return as_meant(part, self._layout.dtype)
 
     def _shut(self, source: _Stack) -> None:
         source.file.close()
@@ -102,6 +102,6 @@ def open_parts(path: Path) -> TiffVolume:
         tiff.refuse_partial(told, path)
         check_opened(file, path)
         axes, size = volume_axes(file, path), voxel_size(file)
-        stored = series.dtype.newbyteorder(file.byteorder)
+        stored = meant_type(file).newbyteorder(file.byteorder)
         layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, size)
         return TiffVolume(path, layout)
