@@ -517,10 +517,36 @@ def test_a_scale_that_cannot_be_right_is_told_before_any_work(
     assert "differ by a factor of 1000" in caplog.text and "y.tif: 500 x 400 x 400 µm" in caplog.text
 
 
-def test_volumes_of_x_are_not_asked_for_where_others_are_trained_on(files: dict[str, str]) -> None:
-    """As MONAI Label does."""
-    others = {"train#dataset#data": [{"image": "a.tif", "label": "b.tif"}], "image_x": "none.tif"}
-    assert with_volumes("train", **{**files, **others}).problems == []
+def test_what_is_read_is_looked_at_where_another_program_puts_its_own_volumes(files: dict[str, str]) -> None:
+    """As MONAI Label does for X; image_x is then not asked for."""
+    pair = {key: files[f"{key}_x"].replace("*", "0") for key in ("image", "label")}
+    others = {**files, "image_x": "none.tif", "train#dataset#data": [pair], "validate#dataset#data": []}
+    assert with_volumes("train", **others).problems == []
+    for key in ("train", "validate"):
+        [problem] = with_volumes("train", **{**others, f"{key}#dataset#data": [{**pair, "label": "b.tif"}]}).problems
+        assert (problem.key, str(problem).startswith("b.tif: no such file")) == (f"{key}::dataset::data", True)
+    wide = with_volumes("train", **others, patch_size=[16, 40, 40]).problems
+    assert len(wide) == 2  # of X and of Y
+
+
+def test_data_of_another_program_are_segmented_and_so_checked(files: dict[str, str]) -> None:
+    image = files["image_y"]
+    assert list(with_volumes("inference", **{"dataset#data": [{"image": image}]}).shapes) == [image]
+    lost = with_volumes("inference", **{"dataset#data": [{"image": "none.tif"}]}).problems
+    assert [str(problem)[:22] for problem in lost if problem.key != "model_path"] == ["none.tif: no such file"]
+    for wrong in ("Y.tif", ["Y.tif"], [{"volume": "Y.tif"}], [{"image": ["Y.tif"]}]):
+        [line] = problems(["inference"], **{"dataset#data": wrong})
+        assert "dataset::data: found" in line
+        assert "expected a list of dictionaries, [{'image': FILE}]" in line
+    both = problems(["inference"], **{"dataset#data": [{"image": image}], "image": image})
+    assert ["image: found a key without effect" in line for line in both] == [True]
+
+
+def test_a_label_that_nothing_scores_against_is_told() -> None:
+    assert problems(["inference", "evaluate"], label="L.tif") == []
+    [line] = problems(["inference"], label="L.tif")
+    assert "label: found 'L.tif', expected null, since nothing scores" in line
+    assert line.endswith("Add configs/evaluate.yaml.")
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------

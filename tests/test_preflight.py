@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 from ignite.engine import Engine
+from monai.bundle import ConfigWorkflow
 
 from scripts.checkpoint import WeightsSaver
 from scripts.errors import InputError
@@ -216,6 +217,34 @@ def test_inference_reads_all_of_several_volumes_before_it_segments_one(
     images = [str(volumes / "imageY.tif"), str(tmp_path / "second.tif")]
     assert "second.tif: 1 NaN" in said(infer, image=images, **pointwise)
     assert not out.exists()
+
+
+def test_volumes_that_another_program_hands_over_are_those_checked(
+    run_here: Run, said: Said, pointwise: dict[str, Any], volumes: Path, out: Path
+) -> None:
+    """By MONAI's property `dataset_data`, or the key behind it; `image` then counts for nothing."""
+    settings = {"image": "none.tif", "output_dir": out, "bundle_root": CONFIGS.parent, **pointwise}
+
+    def infer(data: Any, *overlays: str, run_id: str = "inference") -> None:
+        files = [str(CONFIGS / f"{name}.yaml") for name in ("inference", *overlays)]
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+        workflow = ConfigWorkflow(files, run_id=run_id, logging_file=False, workflow_type="inference", **given)
+        workflow.dataset_data = data
+        workflow.initialize()
+        workflow.run()
+
+    def refused(data: Any, *overlays: str, **options: Any) -> str:
+        return said(lambda: infer(data, *overlays, **options))
+
+    assert "none.tif: no such file" in refused([{"image": "none.tif"}])
+    assert "expected a list of dictionaries" in refused([str(volumes / "imageY.tif")])
+    assert "dataset#data: found {'image': array" in refused([{"image": IMAGE}])
+    assert "of 2 files, expected the name of one" in refused([{"image": str(volumes / "imageX_*.tif")}])
+    item = {"image": volumes / "imageY.tif"}
+    assert "imageY.tif has no label, and evaluate.yaml" in refused([item], "evaluate", run_id="evaluating")
+    assert not out.exists()
+    infer([item])
+    assert sorted(path.name for path in out.iterdir()) == ["imageY_instances.tif", "imageY_maps.h5"]
 
 
 def test_several_volumes_are_checked_with_their_labels(volumes: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from scripts.volume_io import check_results, check_writable, list_volumes, read_
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 
 Volumes = str | Sequence[str]
+Items = str | Sequence[str | Mapping[str, Any]]
 
 _OVERLAYS = {
     ("foreground", "contour"): "the overlay target_bc.yaml",
@@ -30,7 +31,7 @@ _OVERLAYS = {
 
 
 def check_training(
-    image_x: Volumes,
+    image_x: Items,
     label_x: Volumes | None,
     image_y: Volumes,
     output_dir: str,
@@ -39,11 +40,12 @@ def check_training(
     resume: bool | str = False,
     representation: Any = None,
     decoder: Any = None,
+    validation: Items = (),
 ) -> None:
     """See that a training can start. The volumes are looked up, not read; nothing is created.
 
     Args:
-        image_x: files of the source, a pattern or a list.
+        image_x: files of the source, a pattern or a list; or the items of the dataset, whose labels are then theirs.
         label_x: their labels.
         image_y: files of the target.
         output_dir: folder of the checkpoints and logs.
@@ -52,20 +54,21 @@ def check_training(
         resume: whether `output_dir` is to hold a checkpoint; "auto": it may.
         representation: the maps to learn.
         decoder: what is to decode them in validation.
+        validation: the items of the dataset of validation, where it has its own.
 
     Raises:
         InputError: a file is missing, labels and images differ in number, an output cannot be written, there is
             nothing to resume from, or the decoder takes other maps.
     """
-    if label_x is None or (not isinstance(label_x, str) and None in label_x):
-        raise InputError(
-            "label_x: none given, and training needs the labels of X. Name their file; oracle.yaml, which trains on Y, "
-            "wants that of label_y."
-        )
     check_decoder(representation, decoder)
     if not image_x:
         raise InputError("image_x: no labelled volume. Name one; in MONAI Label, submit the label of one first.")
     source = volume_items(image_x, label_x)
+    if any("label" not in item for item in (*source, *(volume_items(validation) if validation else ()))):
+        raise InputError(
+            "label_x: none given, and training needs the labels of X. Name their file; oracle.yaml, which trains on Y, "
+            "needs label_y."
+        )
     target = _check_target(image_y, label_y)
     check_training_roles(source, target)
     check_folder(output_dir)
@@ -77,7 +80,7 @@ def check_training(
 
 
 def check_inference(
-    image: Volumes,
+    image: Items,
     output_dir: str,
     output_ext: str = ".tif",
     label: Volumes | None = None,
@@ -92,10 +95,10 @@ def check_inference(
     The volumes are read for this, one at a time, and dropped again.
 
     Args:
-        image: files, a pattern or a list.
+        image: files, a pattern or a list; or the items of the dataset, which another program may have handed over.
         output_dir: folder of the results.
         output_ext: extension of the instances.
-        label: labels to score against, in the order of the images.
+        label: labels to score against, in the order of the images; given beside items, these need a label each.
         network: given the weights of `model_path`, to see that they fit.
         model_path: file of the weights.
         representation: the maps that the network predicts.
@@ -108,7 +111,7 @@ def check_inference(
             applied in that way.
     """
     check_decoder(representation, decoder)
-    items = volume_items(image, label)
+    items = _scored(volume_items(image) if _are_items(image) else volume_items(image, label), label is not None)
     check_roles(items)
     check_folder(output_dir)
     check_writable(Path(output_dir) / f"instances.{output_ext.lstrip('.')}")
@@ -165,6 +168,18 @@ def _check_target(image_y: Volumes, label_y: Volumes | None) -> list[dict[str, s
             "source X, and MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
         ) from None
     return volume_items(image_y, label_y)
+
+
+def _are_items(image: Any) -> bool:
+    return not isinstance(image, str) and any(isinstance(one, Mapping) for one in image)
+
+
+def _scored(items: Sequence[dict[str, str]], needs_label: bool) -> list[dict[str, str]]:
+    """The items with the label that they are scored against, or without where nothing is scored."""
+    for item in items:
+        if needs_label and "label" not in item:
+            raise InputError(f"dataset#data: {item['image']} has no label, and evaluate.yaml scores against one.")
+    return [item if needs_label else {"image": item["image"]} for item in items]
 
 
 def _check_item(item: dict[str, str]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid
+from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.inferer import MapInferer
 from scripts.preflight import check_decoder, check_folder
-from scripts.volume_io import ChunkedVolume, list_volumes
+from scripts.volume_io import ChunkedVolume
 
 __all__ = [
     "check_block",
@@ -25,7 +26,7 @@ __all__ = [
 
 
 def check_blockwise(
-    image: str | Sequence[str],
+    image: str | Sequence[str | Mapping[str, Any]],
     maps: str,
     representation: Any = None,
     decoder: Any = None,
@@ -65,13 +66,13 @@ def refuse_evaluation() -> NoReturn:
     )
 
 
-def one_volume(image: str | Sequence[str]) -> str:
-    """Return the volume that `image` means.
+def one_volume(image: str | Sequence[str | Mapping[str, Any]]) -> str:
+    """Return the volume that `image` means: a name, or an item of a dataset.
 
     Raises:
         InputError: there is none, or several.
     """
-    images = list_volumes(image)
+    images = [item["image"] for item in volume_items(image)]
     if len(images) != 1:
         raise InputError(f"image: found {len(images)} volumes, blockwise.yaml expects one. Start it for each of them.")
     return images[0]

@@ -132,6 +132,7 @@ def check_merged(
         *fit.windows(merged, values),
         *fit.groups(merged, values),
         *fit.schedule(merged, values),
+        *fit.datasets(merged, values),
     ]
     if volumes:
         problems += [*(opened.training(own) if base == "train" else opened.inference())]

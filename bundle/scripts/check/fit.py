@@ -13,7 +13,17 @@ from scripts.check.rule import rule_of
 from scripts.check.tree import child, has, is_component, parent, walk
 from scripts.check.value import UNKNOWN, Values
 
-__all__ = ["DECODERS", "channels", "groups", "schedule", "values_in_range", "weights", "windows"]
+__all__ = [
+    "DECODERS",
+    "are_items",
+    "channels",
+    "datasets",
+    "groups",
+    "schedule",
+    "values_in_range",
+    "weights",
+    "windows",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +35,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 """The maps that each decoder takes. A test compares the classes."""
 TRIAL = 100
 _BEGINNINGS = ("warm_up_iterations", "learning_rate_warm_up")
+_DATA = ("dataset::data", "train::dataset::data", "validate::dataset::data")
 ADVICE = {
     ("foreground", "contour"): "the overlay target_bc.yaml",
     ("affinity",): "the overlay target_affinity.yaml",
@@ -40,6 +51,8 @@ def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> 
             continue
         default = UNKNOWN if _inside_component(base, key) else defaults[key]
         rule, value = rule_of(key, default), values[key]
+        if key in _DATA:
+            continue
         if is_component(child(base, key)) and isinstance(value, (bool, int, float, str)):
             yield Problem(merged.place(key), key, shown(found), "a definition, with _target_, or null")
         elif rule is not None and value is not UNKNOWN and not rule.holds(value):
@@ -80,6 +93,28 @@ def windows(merged: Merged, values: Values) -> Iterator[Problem]:
             advice = "Raise it, or give network_def::filters fewer stages."
             expected = f"at least {list(stride)} (z, y, x), which the network makes one voxel of"
             yield Problem(merged.place(key), key, shown(size), expected, advice)
+
+
+def datasets(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Look at what replaces the files of a dataset, and see that labels that are given are scored against."""
+    for key in _DATA:
+        data = values[key]
+        if not (data is UNKNOWN or are_items(data)):
+            expected = "a list of dictionaries, [{'image': FILE}] or with 'label': FILE"
+            yield Problem(merged.place(key), key, shown(data), expected)
+    if isinstance(values["label"], (str, list)) and values["label_transforms"] == []:
+        expected = "null, since nothing scores against it here"
+        yield Problem(merged.place("label"), "label", shown(values["label"]), expected, "Add configs/evaluate.yaml.")
+
+
+def are_items(data: Any) -> bool:
+    """Return whether these are what a dataset of MONAI reads: dictionaries with the names of files."""
+    return isinstance(data, list) and all(
+        isinstance(item, Mapping)
+        and isinstance(item.get("image"), str)
+        and isinstance(item.get("label"), (str, type(None)))
+        for item in data
+    )
 
 
 def groups(merged: Merged, values: Values) -> Iterator[Problem]:

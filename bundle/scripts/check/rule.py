@@ -93,9 +93,9 @@ SHARE = number(0, 1)
 SIGNED_SHARE = number(-1, 1)
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("image", "image_x", "image_y", "label"), FILES),
+    **dict.fromkeys(("image", "image_x", "image_y"), FILES),
     "label_x": Rule("a file, a pattern or a list of these; oracle.yaml, which trains on Y, wants label_y", FILES.holds),
-    "label_y": either(FILES, NULL),
+    **dict.fromkeys(("label", "label_y"), either(FILES, NULL)),
     **dict.fromkeys(("start_from", "best_checkpoint"), either(TEXT, NULL)),
     "resume": either(FLAG, one_of("auto")),
     **dict.fromkeys(("scale", "scale_x", "scale_y"), several(number(0, MOST_SCALED, above=True), 3)),

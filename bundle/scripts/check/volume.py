@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.check.fit import are_items
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
 from scripts.check.rule import MOST_SCALED
-from scripts.check.tree import child
-from scripts.check.value import UNKNOWN, Values
+from scripts.check.tree import child, is_component
+from scripts.check.value import Values
 from scripts.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,24 +39,32 @@ class Volumes:
         self._names: dict[str, list[str]] = {}
 
     def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
-        """See to X, its labels, Y and its labels; those of X are not asked for where others are trained on."""
+        """See to X, its labels, Y and its labels; where other volumes are trained on as X, to these."""
         from scripts.pairing import check_training_roles
 
-        source: list[dict[str, str]] = []
-        if child(self.merged.config, "train::dataset::data") == child(base, "train::dataset::data"):
+        data, held_out = "train::dataset::data", "validate::dataset::data"
+        if child(self.merged.config, data) == child(base, data):
             source = yield from self._pair("image_x", "label_x", "scale_x")
+        else:
+            source = yield from self._items(data, "scale_x")
+            self._names["image_x"] = [item["image"] for item in source]
+        if child(self.merged.config, held_out) != child(base, held_out):
+            yield from self._items(held_out)
         target = yield from self._pair("image_y", "label_y", "scale_y")
         yield from self._held("image_y", lambda: check_training_roles(source, target, self.content))
         self._compare_domains()
 
     def inference(self) -> Iterator[Problem]:
-        """See to the images, their labels if there are some, and the extension of what is written."""
+        """See to what is read, images and their labels if there are some, and the extension of what is written."""
         from scripts.pairing import check_roles
 
-        items = yield from self._pair("image", "label", None)
+        if is_component(child(self.merged.config, "dataset::data")):
+            items = yield from self._pair("image", "label")
+        else:
+            items = yield from self._items("dataset::data")
         yield from self._held("label", lambda: check_roles(items))
         if child(self.merged.config, "blockwise") is None:  # which scales window by window, from a file of any size
-            yield from self._scaled("image", "scale", itemsize=1)
+            yield from self._scaled([item["image"] for item in items], "scale", itemsize=1)
         if isinstance(extension := self.values["output_ext"], str):
             from scripts.volume_io.paths import format_of
 
@@ -64,7 +73,21 @@ class Volumes:
             except InputError as error:
                 yield Problem("", "output_ext", str(error))
 
-    def _pair(self, image: str, label: str, scale: str | None) -> Any:
+    def _items(self, key: str, scale: str | None = None) -> Any:
+        """See to the dictionaries that another program, or the command line, gives instead of a domain's files."""
+        items = self.values[key]
+        if not are_items(items):
+            return []
+        yield from self._opened(key, [item["image"] for item in items], False)
+        yield from self._opened(key, [item["label"] for item in items if item.get("label")], True)
+        opened = [item for item in items if {item["image"], item.get("label") or item["image"]} <= self._places.keys()]
+        for item in opened:
+            if item.get("label"):
+                yield from self._held(key, partial(self._check_places, item["image"], item["label"]))
+        yield from self._fitting([item["image"] for item in items], scale)
+        return [{name: item[name] for name in ("image", "label") if item.get(name)} for item in opened]
+
+    def _pair(self, image: str, label: str, scale: str | None = None) -> Any:
         """See to the volumes of two keys; return the pairs that could be opened, as `volume_items` does."""
         from scripts.pairing import check_pairs
         from scripts.volume_io.pattern import has_pattern
@@ -77,26 +100,30 @@ class Volumes:
         opened = [pair for pair in zip(images, labels, strict=False) if self._places.keys() >= set(pair)]
         for pair in opened:
             yield from self._held(label, partial(self._check_places, *pair))
-        if scale is not None:
-            yield from self._scaled(image, scale, itemsize=4)
-            for name in dict.fromkeys(images):
-                yield from self._patch(name, scale)
+        yield from self._fitting(images, scale)
         items = [{"image": name, "label": other} for name, other in opened]
         return items or [{"image": name} for name in images if name in self._places]
+
+    def _fitting(self, images: Sequence[str], scale: str | None) -> Iterator[Problem]:
+        """See that volumes to train on fit into memory, and patches into them."""
+        if scale is not None:
+            yield from self._scaled(images, scale, itemsize=4)
+            for name in dict.fromkeys(images):
+                yield from self._patch(name, scale)
 
     def _check_places(self, image: str, label: str) -> None:
         from scripts.volume_io import turn_to
 
         turn_to(self._places[image], self._places[label])
 
-    def _scaled(self, key: str, scale: str, itemsize: int) -> Iterator[Problem]:
+    def _scaled(self, names: Sequence[str], scale: str, itemsize: int) -> Iterator[Problem]:
         """See that volumes fit into memory once they are scaled: grey values of training are kept as float32."""
         factors = self.values[scale]
         if not _are_numbers(factors) or not min(factors) > 0 or not 1 < max(factors) <= MOST_SCALED:
             return  # larger ones are told by their rule
         from scripts.scaling import check_scaled_memory
 
-        for name in self._names.get(key, ()):
+        for name in names:
             try:
                 if name in self.shapes:
                     check_scaled_memory(self.shapes[name], factors, name, itemsize)
@@ -126,24 +153,29 @@ class Volumes:
 
     def _named(self, key: str) -> Any:
         """Open the volumes of a key; return their names, none where the key has none."""
+        spec = self.values[key]
+        names = spec if isinstance(spec, (str, list)) else []
+        self._names[key] = yield from self._opened(key, names, key.startswith("label"))
+        return self._names[key]
+
+    def _opened(self, key: str, spec: str | Sequence[str], are_labels: bool) -> Any:
+        """Open volumes and return their names."""
         from scripts.volume_io import list_volumes, open_volume
 
-        spec = self.values[key]
-        if spec is UNKNOWN or not isinstance(spec, (str, list)):
+        if not spec:
             return []
         try:
             names = list_volumes(spec)
         except InputError as error:
             yield from self._once(key, str(error))
             return []
-        self._names[key] = names
         for name in names:
             try:
                 if name not in self._places:
                     self._places[name] = _decoded(open_volume(name)).place
                     self.shapes[name] = self._places[name].shape
                 if self.content:
-                    _check_content(name, key.startswith("label"))
+                    _check_content(name, are_labels)
             except InputError as error:
                 yield from self._once(key, str(error))
         return names
