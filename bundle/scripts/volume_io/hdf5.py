@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from scripts.volume_io.chunked import arranged
 from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
 from scripts.volume_io.hdf5_link import Opener, datasets_below, opened
 from scripts.volume_io.hdf5_member import examine
+from scripts.volume_io.hdf5_sink import Sink
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, numeric
 
@@ -97,20 +99,35 @@ def write(
     names: Sequence[str] = (),
     attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write (Z, Y, X) or (C, Z, Y, X) in gzip-compressed chunks. Memory: 32 planes beside the array."""
+    """Write (Z, Y, X) or (C, Z, Y, X) in gzip-compressed chunks. Memory: 32 planes beside the array.
+
+    Raises:
+        OSError: no space left, or another error of the disk.
+    """
     depth = min(32, array.shape[-3])
     chunks = (*(1 for _ in array.shape[:-3]), depth, *(min(128, size) for size in array.shape[-2:]))
-    with h5py.File(path, "w") as file:
-        stored = file.create_dataset(dataset, array.shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True)
-        for index in np.ndindex(array.shape[:-3]):
-            for start in range(0, array.shape[-3], depth):  # whole chunks, so that none is compressed twice
-                part = (*index, slice(start, start + depth))
-                stored[part] = array[part]
-        if size is not None:
-            stored.attrs["element_size_um"] = np.asarray(size, dtype=float)
-        file.attrs.update(attributes)
-        if names:
-            stored.attrs[NAMES_ATTRIBUTE] = list(names)
+    with closing(Sink(path)) as sink:
+        with h5py.File(sink, "w") as file:
+            stored = file.create_dataset(
+                dataset, array.shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True
+            )
+            if size is not None:
+                stored.attrs["element_size_um"] = np.asarray(size, dtype=float)
+            file.attrs.update(attributes)
+            if names:
+                stored.attrs[NAMES_ATTRIBUTE] = list(names)
+            _fill(stored, array, sink)
+        sink.sync()
+
+
+def _fill(stored: h5py.Dataset, array: np.ndarray, sink: Sink) -> None:
+    depth = stored.chunks[-3]
+    for index in np.ndindex(array.shape[:-3]):
+        for start in range(0, array.shape[-3], depth):  # whole chunks, so that none is compressed twice
+            part = (*index, slice(start, start + depth))
+            stored[part] = array[part]
+            stored.file.flush()
+            sink.check()
 
 
 def choose(opener: Opener, dataset: str | None, ndim: int) -> Chosen:
