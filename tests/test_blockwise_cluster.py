@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scripts.blockwise import cluster, shipment
+from scripts.blockwise import cluster
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
@@ -23,6 +24,7 @@ from scripts.watershed import BCDWatershed, bcd_watershed
 from test_watershed import noisy_maps
 
 distributed = pytest.importorskip("distributed")
+shipment = pytest.importorskip("scripts.blockwise.shipment")
 SHAPE = (16, 48, 48)
 DASK = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker")
 
@@ -53,7 +55,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             for process in reversed(started):
                 process.send_signal(signal.SIGTERM)
             for process in started:
-                process.wait(30)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
+                process.kill()
 
 
 def write_package(folder: Path, version: str) -> Path:
@@ -156,3 +160,9 @@ def test_the_same_files_have_the_same_name(tmp_path: Path) -> None:
     assert shipment.zipped(one) == shipment.zipped(two)
     (two / "version.py").write_text("VERSION = 2\n")
     assert shipment.zipped(one) != shipment.zipped(two)
+
+
+def test_other_versions_of_packages_are_named() -> None:
+    own = {"numpy": "2.4.6", "torch": "2.13.0"}
+    assert cluster.difference(own, dict(own)) == ""
+    assert cluster.difference(own, {**own, "numpy": "none"}) == "numpy none (here 2.4.6)"

@@ -12,7 +12,7 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["Cluster", "dask_cluster"]
+__all__ = ["Cluster", "dask_cluster", "difference"]
 
 logger = logging.getLogger(__name__)
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -97,9 +97,8 @@ class Cluster:
     def _warn_of_versions(self) -> None:
         own = _versions(COMPARED)()
         for address, found in self.client.run(_versions(COMPARED)).items():
-            differing = [f"{name} {found[name]} (here {own[name]})" for name in own if found[name] != own[name]]
-            if differing:
-                logger.warning("Dask worker %s has %s: results may differ.", address, ", ".join(differing))
+            if differing := difference(own, found):
+                logger.warning("Dask worker %s has %s: results may differ.", address, differing)
 
 
 @contextmanager
@@ -133,6 +132,11 @@ def dask_cluster(scheduler: str, workers: int) -> Iterator[Cluster]:
         ) from error
     with client:
         yield Cluster(client)
+
+
+def difference(own: Mapping[str, str], found: Mapping[str, str]) -> str:
+    """Return the distributions whose versions at a worker are others, "" where there are none."""
+    return ", ".join(f"{name} {found[name]} (here {own[name]})" for name in own if found[name] != own[name])
 
 
 def _task(name: str, work: bytes) -> Callable[[int], None]:
