@@ -63,6 +63,16 @@ def nexus(path: Path) -> None:
         group.attrs.update({"signal": "raw", "axes": ["x", "y", "z"]})
 
 
+def of_the_file(path: Path) -> None:
+    with h5py.File(hdf5(path, "xyz", {}), "a") as file:
+        file.attrs["axis_order"] = "xyz"
+
+
+def of_the_group(path: Path) -> None:
+    zarr(path, "xyz", {})
+    write_attributes(path, 2, {"axes": ["x", "y", "z"]})
+
+
 def zarr(path: Path, order: str, attributes: dict[str, Any], zarr_format: int = 2, names: Any = None) -> None:
     array = stored(order)
     volume = create_zarr(path, array.shape, array.dtype, (2,) * array.ndim, zarr_format=zarr_format, dataset="raw")
@@ -103,6 +113,8 @@ NAMED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "fewer names, axes of length 1": ("a.h5", lambda path: hdf5(path, "cxyz", {"axes": "xyz"})),
     "dimension labels": ("a.h5", dimension_labels),
     "dimension scales": ("a.h5", dimension_scales),
+    "attribute of the file": ("a.h5", of_the_file),
+    "attribute of the group": ("a.zarr", of_the_group),
     "NeXus": ("a.h5", nexus),
     "xarray in zarr 2": ("a.zarr", lambda path: zarr(path, "xyz", {"_ARRAY_DIMENSIONS": ["x", "y", "z"]})),
     "dimension_names of zarr 3": ("a.zarr", lambda path: zarr(path, "xzy", {}, 3, ["X", "depth", "row"])),

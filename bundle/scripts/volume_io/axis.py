@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.unit import as_text
 
-__all__ = ["UNKNOWN", "arrange", "axis_letter", "axis_letters", "expected_axes", "kept_axes", "stated_axes"]
+__all__ = [
+    "UNKNOWN",
+    "above_axes",
+    "arrange",
+    "axis_letter",
+    "axis_letters",
+    "expected_axes",
+    "kept_axes",
+    "stated_axes",
+]
 
 # stands for an axis whose name says nothing, such as dim_0
 UNKNOWN = "?"
@@ -79,6 +89,15 @@ def stated_axes(attributes: Mapping[str, Any], shape: Sequence[int], name: objec
         said = ", ".join(f"{key} says {letters}" for key, letters in found.items())
         raise InputError(f"{name}: contradictory axes, {said}. Correct these attributes.")
     return known.pop() if known else ""
+
+
+def above_axes(groups: Iterable[Mapping[str, Any]], shape: Sequence[int]) -> str:
+    """Return the axes that the attributes of groups above an array state, "" where none fit it: it may be of others."""
+    for attributes in groups:
+        with suppress(InputError):
+            if letters := stated_axes(attributes, shape, "group"):
+                return letters
+    return ""
 
 
 def fitted(letters: str, shape: Sequence[int], name: object) -> str:

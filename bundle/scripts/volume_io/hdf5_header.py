@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size
-from scripts.volume_io.axis import axis_letters, fitted, stated_axes
+from scripts.volume_io.axis import above_axes, axis_letters, fitted, stated_axes
 from scripts.volume_io.cause import FILTERS, PLUGIN
 from scripts.volume_io.unit import as_text, warn_once
 
@@ -26,8 +26,8 @@ CELLS = re.compile(r"/t\d{5,}/s\d{2,}/\d+/cells")
 def letters_of(dataset: h5py.Dataset) -> str:
     """Return a letter for each axis, as `scripts.volume_io.axis` has them; "" where the file does not name them.
 
-    Its attributes are asked (ilastik's axistags among them), its dimension labels and scales (netCDF), and the group
-    that presents it as the signal (NeXus).
+    Its attributes are asked (ilastik's axistags among them), its dimension labels and scales (netCDF), the group that
+    presents it as the signal (NeXus), and then its group and the file.
 
     Raises:
         InputError: these contradict each other.
@@ -43,6 +43,8 @@ def letters_of(dataset: h5py.Dataset) -> str:
         raise InputError(
             f"{name}: contradictory axes, attributes say {stated}, dimension scales {scales}. Correct them."
         )
+    if not (stated or scales):
+        stated = above_axes([group, _attributes(dataset.file)], dataset.shape)
     if "MATLAB_class" in attributes and not (stated or scales):
         warn_once(
             f"{name}: written by MATLAB, which stores arrays by columns; axes {dataset.shape} are taken as (z, y, x)."

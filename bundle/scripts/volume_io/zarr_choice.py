@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size, channel_names
-from scripts.volume_io.axis import UNKNOWN, arrange, axis_letters, fitted, kept_axes, stated_axes
+from scripts.volume_io.axis import UNKNOWN, above_axes, arrange, axis_letters, fitted, kept_axes, stated_axes
 from scripts.volume_io.member import checked_member, store_of
 from scripts.volume_io.ome import Multiscale, multiscale_of
 from scripts.volume_io.paths import is_zarr
@@ -80,15 +80,18 @@ def _level(node: Node, image: Multiscale, wanted: Sequence[float] | None) -> Cho
 def _known(array: Node) -> Choice:
     """Look what the groups above an array, as far as the store goes, and its own attributes say of it."""
     folder = array.path
+    groups: list[Mapping[str, Any]] = []
     while is_zarr(folder.parent):
         folder = folder.parent
         above = node_at(folder)
+        groups += [] if above is None else [above.attributes]
         image = multiscale_of(above) if above is not None else None
         for level in image.levels if image is not None else ():
             if image is not None and folder / level.path == array.path:
                 return Choice(array, image.axes, level.voxel_size, image.channel_names)
-    letters = _letters(array)
-    size = attributed_size(array.attributes, letters, array.path)
+    letters = _letters(array) or above_axes(groups, array.shape)
+    sizes = (attributed_size(attributes, letters, array.path) for attributes in (array.attributes, *groups))
+    size = next((size for size in sizes if size is not None), None)
     return Choice(array, letters, size, channel_names(array.attributes))
 
 
@@ -110,8 +113,12 @@ def volume_axes(chosen: Choice, ndim: int) -> tuple[int, ...]:
 
 def _letters(array: Node) -> str:
     """Return the axes that an array names: dimension_names of version 3, or attributes (xarray's and others)."""
-    names = axis_letters(array.metadata.get("dimension_names"))
-    return fitted(names, array.shape, array.path) or stated_axes(array.attributes, array.shape, array.path)
+    names = fitted(axis_letters(array.metadata.get("dimension_names")), array.shape, array.path)
+    stated = stated_axes(array.attributes, array.shape, array.path)
+    if names and stated and any(a != b and UNKNOWN not in (a, b) for a, b in zip(names, stated, strict=True)):
+        found = f"dimension_names say {names}, attributes {stated}"
+        raise InputError(f"{array.path}: contradictory axes, {found}. Correct its metadata.")
+    return names or stated
 
 
 def listing(path: Path) -> str:
