@@ -239,6 +239,17 @@ def test_auto_takes_the_newest_whole_checkpoint_and_leaves_a_complete_training(
     assert resumed.state.iteration == 4
 
 
+def test_a_best_checkpoint_by_a_score_that_there_is_not_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, validator = trainer(), trainer()
+    validator.state.metrics = {"x_ap50": 0.5, "x_dice": 0.5}
+    TrainingCheckpoint(str(tmp_path), validator=validator, best="x_ap5").attach(engine)
+    validator.fire_event(Events.COMPLETED)
+    assert caplog.messages == ["best_checkpoint: found no score x_ap5, expected one of x_ap50, x_dice."]
+    assert not (tmp_path / "best.pt").exists()
+
+
 def test_the_best_checkpoint_stays_over_a_break(tmp_path: Path) -> None:
     scores = {2: 0.5, 4: 0.7, 6: 0.6, 8: 0.65, 10: 0.9}
 

@@ -475,13 +475,13 @@ def test_two_processes_train_the_same_networks_on_patches_of_their_own(
     out = tmp_path / "out"
     files: dict[str, Any] = {"image_x": volumes / "imageX_*.tif", "label_x": volumes / "labelX_*.tif"}
     files |= {"image_y": volumes / "imageY.tif", "output_dir": out, "model_path": out / "model.pt"}
-    options = {"bundle_root": BUNDLE, "device": "$torch.device('cpu')", "amp": "true", **files}
+    options = {"bundle_root": BUNDLE, "device": "$torch.device('cpu')", "amp": "true", "max_iterations": 3, **files}
     flags = [item for name, value in options.items() for item in (f"--{name}", str(value))]
     names = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "multi_gpu_train")]
     configs = str([str(path) for path in (*names, tiny, tmp_path / "dump.yaml")])
     said = torchrun("-m", "monai.bundle", "run", "training", "--config_file", configs, *flags, cwd=tmp_path)
     assert said.count("x_ap50") == 2  # one log, of two validations
-    content = torch.load(out / "checkpoint_0000004.pt", weights_only=True)
+    content = torch.load(out / "checkpoint_0000003.pt", weights_only=True)  # both end within their second epoch
     first, second = (torch.load(out / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, network in first.items():
         stored = content[f"network/{name}"]
@@ -491,7 +491,7 @@ def test_two_processes_train_the_same_networks_on_patches_of_their_own(
             assert torch.equal(value, second[name][f"module.{key}"])
     assert not any(key.startswith("module.") for key in torch.load(out / "model.pt", weights_only=True))
     names = sorted(path.name for path in out.glob("*.pt") if not path.stem[-1:].isdigit() or "checkpoint" in path.stem)
-    assert names == ["checkpoint_0000002.pt", "checkpoint_0000004.pt", "model.pt", "source_only.pt"]
+    assert names == ["checkpoint_0000002.pt", "checkpoint_0000003.pt", "model.pt", "source_only.pt"]
     patches = [torch.load(out / f"patch_{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert not torch.equal(patches[0]["image_x"], patches[1]["image_x"])
     assert not torch.equal(patches[0]["image_y"], patches[1]["image_y"])

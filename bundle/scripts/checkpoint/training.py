@@ -119,7 +119,10 @@ class TrainingCheckpoint:
 
     def _keep_best(self, engine: Any) -> None:
         # Each process has validated, and two GPUs may differ in a bit: all are to write, or none.
-        score = of_first(float(self.validator.state.metrics.get(self.best, -math.inf)))
+        metrics = self.validator.state.metrics
+        if self.best not in metrics:
+            logger.warning("best_checkpoint: found no score %s, expected one of %s.", self.best, ", ".join(metrics))
+        score = of_first(float(metrics.get(self.best, -math.inf)))
         if score > self.best_score:
             self.best_score = score
             self._write(engine, "best.pt")
