@@ -92,6 +92,14 @@ def test_a_pattern_leaves_out_what_the_bundle_wrote(tmp_path: Path, caplog: pyte
     assert list_volumes(paths[1]) == [paths[1]]
 
 
+def test_brackets_and_stars_of_a_folder_that_is_there_are_part_of_its_name(tmp_path: Path) -> None:
+    paths = touch(tmp_path / "a[1] *", "vol_1.tif", "vol_2.tif", "b[0].tif")
+    assert list_volumes(str(tmp_path / "a[1] *" / "vol_?.tif")) == paths[:2]
+    assert list_volumes(paths[2]) == [paths[2]]
+    with pytest.raises(InputError, match=r"none\.tif: no such file"):
+        list_volumes(str(tmp_path / "a[1] *" / "none.tif"))
+
+
 @pytest.fixture
 def given(volumes: Path, tmp_path: Path) -> dict[str, Any]:
     names = {"image_x": "imageX_0.tif", "label_x": "labelX_0.tif", "image_y": "imageY.tif"}

@@ -13,9 +13,11 @@ from monai.bundle import ConfigWorkflow
 from scripts.argument import bound
 from scripts.check import check_config
 from scripts.command import BUNDLE
+from scripts.compare.command import compare
+from scripts.demo import demo
 from scripts.errors import InputError
 from scripts.report.command import report
-from scripts.volume_io import list_volumes, split_dataset
+from scripts.volume_io import list_volumes, read_volume, split_dataset, write_volume
 from scripts.volume_io.address import expanded
 
 CONFIGS = {name: str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", "inference")}
@@ -93,6 +95,18 @@ def test_the_check_names_what_monai_would_change(base: str, home: Path) -> None:
     found = [str(problem) for problem in check_config(CONFIGS[base], overrides, volumes=False).problems]
     assert any("m::1.pt: a name with ::" in line for line in found)
     assert any("found no environment variable NOT_SET" in line for line in found)
+
+
+def test_commands_that_start_others_reject_what_those_would(home: Path, volumes: Path) -> None:
+    for command in (compare, demo):
+        with pytest.raises(InputError, match=r"out#1: MONAI changes # to :: in every value"):
+            command(output_dir="out#1")
+    for folder in "ab":
+        write_volume(home / folder / "Y.tif", read_volume(volumes / "imageY.tif")[0])
+    pair = {"image_x": str(volumes / "imageX_0.tif"), "label_x": str(volumes / "labelX_0.tif")}
+    with pytest.raises(InputError, match=r"b/Y\.tif: all would be written to \S*out/Y_…"):
+        compare(methods="classical", output_dir="out", **pair, image_y=[str(home / name / "Y.tif") for name in "ab"])
+    assert not (home / "out#1").exists() and not (home / "out").exists()
 
 
 def test_a_run_uses_the_names_in_full(

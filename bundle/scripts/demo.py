@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from scripts.check import check_config, refuse
+from scripts.check.path import paths
 from scripts.classical import segment_file
 from scripts.command import BUNDLE, as_read, run_bundle
 from scripts.example import write_pair
@@ -72,6 +73,7 @@ def demo(
     """
     started, memory = time.monotonic(), PeakMemory()
     out = Path(output_dir).resolve()
+    refuse([*paths({"output_dir": str(out)})])
     check_writable(out / "report.tif")
     refuse(check_config(CONFIGS, as_read(overrides), "training", volumes=False).problems)
     image, label = out / "data" / "imageY.tif", out / "data" / "labelY.tif"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from scripts.argument import PATHS
@@ -37,7 +37,7 @@ def expand_paths(config: MutableMapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def paths(config: MutableMapping[str, Any]) -> Iterator[Problem]:
+def paths(config: Mapping[str, Any]) -> Iterator[Problem]:
     """See that MONAI leaves the names as they are."""
     for key in sorted(KEYS & config.keys()):
         value = config[key]

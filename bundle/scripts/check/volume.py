@@ -57,12 +57,15 @@ class Volumes:
     def inference(self) -> Iterator[Problem]:
         """See to what is read, images and their labels if there are some, and the extension of what is written."""
         from scripts.pairing import check_roles
+        from scripts.volume_io.result import check_results
 
         if is_component(child(self.merged.config, "dataset::data")):
             items = yield from self._pair("image", "label")
         else:
             items = yield from self._items("dataset::data")
         yield from self._held("label", lambda: check_roles(items))
+        if isinstance(folder := self.values["output_dir"], str) and child(self.merged.config, "blockwise") is None:
+            yield from self._held("image", lambda: check_results([item["image"] for item in items], folder))
         if child(self.merged.config, "blockwise") is None:  # which scales window by window, from a file of any size
             yield from self._scaled([item["image"] for item in items], "scale", itemsize=1)
         if isinstance(extension := self.values["output_ext"], str):

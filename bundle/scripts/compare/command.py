@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.check import check_config, refuse
+from scripts.check.path import paths
 from scripts.command import BUNDLE, as_read, configuration, listed, overlay_files
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
@@ -21,7 +22,7 @@ from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
-from scripts.volume_io import read_channel_names, read_label, read_maps, read_volume
+from scripts.volume_io import check_results, read_channel_names, read_label, read_maps, read_volume
 
 __all__ = ["compare"]
 
@@ -58,6 +59,7 @@ def compare(
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
     out, overlays = Path(output_dir).resolve(), overlay_files(config, "train")
+    refuse([*paths({"output_dir": str(out)})])
     given = {name: value for name, value in as_read(overrides).items() if value is not None}
     refuse(check_config([BUNDLE / "configs" / "train.yaml", *overlays], given, "training").problems)
     values = _values(overlays, overrides)
@@ -66,6 +68,7 @@ def compare(
         raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
+    check_results(_target(values).images, out)
     runs = _runs(out, chosen, [int(seed) for seed in listed(seeds)], overlays, overrides, values)
     for run in runs.values():
         run.check()

@@ -65,7 +65,7 @@ def _matches(entry: str | os.PathLike[str]) -> list[str]:
     path, dataset = split_dataset(entry)
     if not _is_pattern(entry):
         names = [str(path)]
-    elif not (names := _sorted(filter(_is_volume, glob.glob(str(path), recursive=True)))):
+    elif not (names := _sorted(filter(_is_volume, glob.glob(os.path.join(*_escaped(path)), recursive=True)))):
         raise InputError(f"{path}: no file matches this pattern. Relative patterns are looked up in {Path.cwd()}.")
     else:
         names = _without_results(names, path)
@@ -76,9 +76,15 @@ def _matches(entry: str | os.PathLike[str]) -> list[str]:
 
 
 def _is_pattern(spec: str | os.PathLike[str]) -> bool:
-    """A name with brackets may be a plain one, so a file of that name comes first."""
+    """A name with brackets may be a plain one, so a file or folder of that name comes first."""
     path = split_dataset(spec)[0]
-    return glob.has_magic(str(path)) and not path.exists()
+    return not path.exists() and glob.has_magic(_escaped(path)[1])
+
+
+def _escaped(path: Path) -> tuple[str, str]:
+    """The folder that is there, its brackets and stars taken as they are, and the rest."""
+    folder = next((parent for parent in path.parents if str(parent) != "." and parent.exists()), None)
+    return ("", str(path)) if folder is None else (glob.escape(str(folder)), str(path.relative_to(folder)))
 
 
 def _sorted(names: Iterable[str]) -> list[str]:
