@@ -25,6 +25,7 @@ from scripts.check.signature import arguments
 from scripts.check.source import base_of, read_source
 from scripts.check.tree import has, references, walk
 from scripts.check.value import MAPS, UNKNOWN, Values
+from scripts.command import overlay_files
 from scripts.errors import InputError
 from scripts.preflight import expected_error
 from scripts.volume_io import ChunkedVolume, write_volume
@@ -272,6 +273,7 @@ def test_a_file_that_cannot_be_read_is_told(overlay: Callable[..., Path], tmp_pa
         ("a: 1\nb: [", "cannot be read"),
         ("a: 1\nb: 2\na: 3\n", r"mine.yaml:3: a: found twice, first in line 1"),
         ("- a\n", "expected keys and values"),
+        ("a:\n\tb: 1\n", r"mine\.yaml:2: cannot be read: .*Indent with spaces"),
     ):
         with pytest.raises(InputError, match=words):
             problems(["train", overlay(text)])
@@ -279,6 +281,29 @@ def test_a_file_that_cannot_be_read_is_told(overlay: Callable[..., Path], tmp_pa
         problems(["train", tmp_path / "none.yaml"])
     with pytest.raises(InputError, match="found none"):
         problems([])
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    text = "# Overlay on train.yaml\nbatch_size: 1  # µm\n"
+    for name, content, found in (
+        ("latin.yaml", text.encode("cp1252"), r"latin\.yaml:2: found the byte 0xb5, expected UTF-8"),
+        ("wide.yaml", text.encode("utf-16"), r"wide\.yaml:1: found UTF-16, expected UTF-8"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=found):
+            problems(["train", tmp_path / name])
+        with pytest.raises(InputError, match=found):
+            overlay_files(str(tmp_path / name), "train")
+    (tmp_path / "marked.yaml").write_bytes(text.encode("utf-8-sig"))
+    assert problems(["train", tmp_path / "marked.yaml"]) == []
+    assert read_source(tmp_path / "marked.yaml").lines == {"batch_size": 2}
+
+
+def test_a_device_that_is_not_there_is_told() -> None:
+    assert problems(["inference"], device="cpu") == []
+    for name in ("gpu", "cuda:77"):
+        [line] = problems(["inference"], device=name)
+        assert f"device: found '{name}', expected a device of this machine as PyTorch sees it: cpu" in line
 
 
 def test_json_twins_are_read(tmp_path: Path) -> None:

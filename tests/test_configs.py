@@ -26,7 +26,7 @@ SHARED += ["distance_per_section", "distance_levels", "seed_distance"]
 OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["train"], set()),
     "published": (["train", "inference"], set()),
-    "evaluate": (["inference"], {"checks::label", "evaluating"}),
+    "evaluate": (["inference"], {"evaluating"}),
     "blockwise": (
         ["inference"],
         {"maps", "block", "workers", "scheduler", "shard", "shards", "intensity_range", "blockwise", "evaluating"}

@@ -219,6 +219,19 @@ def test_inference_reads_all_of_several_volumes_before_it_segments_one(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("base", ["train", "inference"])
+def test_a_command_started_elsewhere_says_where_the_bundle_is_looked_for(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    workflow = ConfigWorkflow(str(CONFIGS / f"{base}.yaml"), workflow_type=base, logging_file=False)
+    with pytest.raises(
+        SystemExit, match=r"^error: no bundle in .*: start the command in the folder of the bundle, or give"
+    ):
+        workflow.initialize()
+
+
 def test_volumes_that_another_program_hands_over_are_those_checked(
     run_here: Run, said: Said, pointwise: dict[str, Any], volumes: Path, out: Path
 ) -> None:

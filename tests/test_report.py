@@ -11,6 +11,7 @@ import h5py
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from scripts.errors import InputError
 from scripts.report import augmentation as augmentation_picture
@@ -21,6 +22,7 @@ from scripts.report.curve import _groups, running_mean
 from scripts.report.page import Layout
 from scripts.report.score import score_cells
 from scripts.report.slices import cut_maps, cut_volume, densest_cuts
+from scripts.report.style import save
 from scripts.volume_io import write_volume
 
 
@@ -338,3 +340,13 @@ def test_every_augmentation_of_ours_is_in_the_picture():
     named = {name for name, _, _ in augmentation_picture.ROWS}
     ours = {name for name in augmentation_picture.augmentations.__all__ if not name.endswith("d")}
     assert named == ours - {"RandDensity"}  # off by default
+
+
+def test_a_dollar_in_a_name_is_drawn_as_it_is(tmp_path: Path) -> None:
+    r"""Matplotlib takes $…$ for a formula, and fails on one such as $\5$."""
+    figure = Figure()
+    axes = figure.add_subplot(title=r"cost$\5$.tif")
+    axes.plot([0, 1], label=r"$\bad$")
+    axes.legend()
+    save(figure, tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 0

@@ -13,6 +13,7 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
 from scripts.argument import PATHS
+from scripts.check.source import read_source
 from scripts.errors import InputError
 
 __all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
@@ -70,7 +71,7 @@ def overlay_files(config: str | Sequence[str], base: str) -> list[Path]:
         base: "train" or "inference".
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it cannot be read.
     """
     paths = [Path(name) for name in listed(config)]
     missing = [str(path) for path in paths if not path.is_file()]
@@ -78,6 +79,8 @@ def overlay_files(config: str | Sequence[str], base: str) -> list[Path]:
         raise InputError(
             f"config: no file {', '.join(missing)}; expected overlays on {base}.yaml, with commas between."
         )
+    for path in paths:
+        read_source(path)  # whose errors name file and line; MONAI's do not
     return [path.resolve() for path in paths if path.resolve() != _base_file(base)]
 
 

@@ -133,6 +133,7 @@ def check_merged(
         *fit.groups(merged, values),
         *fit.schedule(merged, values),
         *fit.datasets(merged, values),
+        *fit.device(merged, values),
     ]
     if volumes:
         problems += [*(opened.training(own) if base == "train" else opened.inference())]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.argument import PATHS
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
 from scripts.check.rule import rule_of
@@ -18,6 +19,7 @@ __all__ = [
     "are_items",
     "channels",
     "datasets",
+    "device",
     "groups",
     "schedule",
     "values_in_range",
@@ -56,7 +58,9 @@ def values_in_range(merged: Merged, values: Values, base: Mapping[str, Any]) -> 
         if is_component(child(base, key)) and isinstance(value, (bool, int, float, str)):
             yield Problem(merged.place(key), key, shown(found), "a definition, with _target_, or null")
         elif rule is not None and value is not UNKNOWN and not rule.holds(value):
-            yield Problem(merged.place(key), key, _told(found, value), rule.expected, _quoted_number(value))
+            is_name = key in PATHS and not isinstance(value, (str, list))
+            advice = "A name that is read as a number needs ./ before it." if is_name else _quoted_number(value)
+            yield Problem(merged.place(key), key, _told(found, value), rule.expected, advice)
 
 
 def channels(merged: Merged, values: Values) -> Iterator[Problem]:
@@ -115,6 +119,24 @@ def are_items(data: Any) -> bool:
         and isinstance(item.get("label"), (str, type(None)))
         for item in data
     )
+
+
+def device(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that a device that is named is one of this machine; PyTorch is asked, unless it is the CPU."""
+    found = values["device"]
+    if found is UNKNOWN or found == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=found)
+    except Exception:  # what it raises differs by device and build
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        there = ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+        expected = f"a device of this machine as PyTorch sees it: {', '.join(there)}"
+        yield Problem(
+            merged.place("device"), "device", shown(found), expected, "Leave it out to take the best of them."
+        )
 
 
 def groups(merged: Merged, values: Values) -> Iterator[Problem]:

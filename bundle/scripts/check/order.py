@@ -67,4 +67,5 @@ def _late(base: Source, first: Source) -> Problem:
 def _wrong(overlay: Source, base: str) -> Problem:
     made = " or ".join(f"{name}.yaml" for name in _made_for(overlay, base))
     found = f"config_file: found {Path(overlay.name).name} on {base}.yaml, expected it on {made}"
-    return Problem("", "", f"{found}: it does nothing here, or breaks it. Leave it out.")
+    advice = f"Leave it out, or give configs/{made.partition(' ')[0]} instead of {base}.yaml."
+    return Problem("", "", f"{found}: it does nothing here, or breaks it. {advice}")

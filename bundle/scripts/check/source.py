@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -44,16 +45,17 @@ def read_source(path: str | Path) -> Source:
     """Read YAML or JSON.
 
     Raises:
-        InputError: no such file, it cannot be read, it is no list of keys and values, or it has a key twice.
+        InputError: no such file, it cannot be read, it is not UTF-8, it is no list of keys and values, or it has a key
+            twice.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a configuration, .yaml or .json. Relative to {Path.cwd()}.")
-    text = path.read_text()
+    text = _text(path)
     try:
         node, content = (None, json.loads(text)) if path.suffix == ".json" else _parsed(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise InputError(_told(path, text, error)) from error
     if not isinstance(content or {}, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected keys and values.")
     lines: dict[str, int] = {}
@@ -79,6 +81,29 @@ def shipped(base: str) -> Source:
         InputError: it is gone.
     """
     return read_source(CONFIGS / f"{base}.yaml")
+
+
+def _text(path: Path) -> str:
+    """The text of a file, which MONAI reads as UTF-8, with or without a mark at its beginning."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig" if path.suffix != ".json" else "utf-8")
+    except UnicodeDecodeError as error:
+        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
+        kind = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else f"the byte {byte:#04x}"
+        raise InputError(
+            f"{path}:{line}: found {kind}, expected UTF-8. Save the file as UTF-8 in your editor."
+        ) from error
+
+
+def _told(path: Path, text: str, error: Exception) -> str:
+    """What a parser says, with the line first."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    line = mark.line + 1 if mark is not None else getattr(error, "lineno", None)
+    lines = text.splitlines()[line - 1 : line] if line else []
+    advice = " Indent with spaces, not with tabs." if any("\t" in one for one in lines) else ""
+    return f"{path}{'' if line is None else f':{line}'}: cannot be read: {problem}.{advice}"
 
 
 def _parsed(text: str) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
+from scripts.check.source import read_source
 from scripts.command import BUNDLE
 from scripts.errors import InputError
 
@@ -41,9 +42,7 @@ def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> d
         base: ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs" / f"{base}.yaml")) for base in _BASES
     }
     for overlay in overlays:
-        if not Path(overlay).is_file():
-            raise InputError(f"--config: no file {overlay}; expected overlays, commas between them.")
-        _merge(parsers, ConfigParser.load_config_file(overlay), str(overlay))
+        _merge(parsers, read_source(overlay).content, str(overlay))
     _merge(parsers, {key.replace("#", "::"): value for key, value in keys.items()}, "the command line")
     return {base: parser.get() for base, parser in parsers.items()}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from scripts.errors import InputError
 
@@ -23,6 +24,8 @@ def save(figure: Figure, path: str | Path) -> None:
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)  # $ in the name of a file begins no formula
         figure.savefig(path, dpi=120, format="png")
     except OSError as error:
         raise InputError(
