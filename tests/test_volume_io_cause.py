@@ -70,6 +70,8 @@ def test_nifti_that_is_packed_or_not_as_its_name_says(tmp_path: Path) -> None:
     assert "not packed, though its name ends in .gz. Name it .nii." in refused(tmp_path / "b.nii.gz")
     (tmp_path / "c.nii").write_bytes(gzip.compress(content))
     assert "is to end in .nii.gz" in refused(tmp_path / "c.nii")
+    (tmp_path / "d.nii.gz").write_bytes(gzip.compress(content)[:12] + bytes(range(255)))
+    assert "damaged or cut short" in refused(tmp_path / "d.nii.gz")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import re
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def _head(path: Path, is_packed: bool) -> bytes:
     with path.open("rb") as file:
         head = file.read(1024)
     if is_packed and head.startswith(GZIP):
-        with suppress(OSError, EOFError, ValueError), gzip.open(path) as packed:
+        with suppress(OSError, EOFError, ValueError, zlib.error), gzip.open(path) as packed:
             return packed.read(1024)
     return head
 
