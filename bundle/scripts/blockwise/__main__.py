@@ -92,7 +92,7 @@ def main(
         table=table,
         keep=flag(keep, "keep"),
     )
-    print(f"{found.instances} instances in {out}; {100 * found.certain:.4f} % of the voxels certain", end="")
+    print(f"{found.instances} instances in {out}; {found}", end="")
     print(f"; {found.grown} blocks needed a larger halo" if found.grown else "")
 
 

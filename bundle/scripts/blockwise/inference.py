@@ -16,6 +16,8 @@ from scripts.blockwise.volume import BlockwiseDecoder
 from scripts.checkpoint import load_weights
 from scripts.inferer import MapInferer
 from scripts.representation import Representation
+from scripts.volume_io import open_volume
+from scripts.volume_io.absent import is_lacking
 
 __all__ = ["BlockwiseInference"]
 
@@ -85,6 +87,8 @@ class BlockwiseInference:
             logger.info("%s: the maps are complete", self.maps)
             if self.decode is not None:
                 self.decode(self.maps, self.schedule)
+            if is_lacking(absent := open_volume(image).absent):
+                logger.warning("%s: %s; the maps and instances there mean nothing.", image, absent)
         except UnfinishedError as error:
             logger.warning("%s Give the same command again when they are done.", error)
             raise SystemExit(LATER) from error

@@ -24,6 +24,7 @@ from scripts.blockwise.source import Maps
 from scripts.blockwise.table import check_table, write_table
 from scripts.errors import InputError
 from scripts.volume_io import ZarrVolume, create_zarr, last_change, pyramid_factors, write_ome_metadata
+from scripts.volume_io.absent import is_lacking
 from scripts.watershed import BCDWatershed
 
 __all__ = ["BlockwiseDecoder", "Summary", "checked_target", "label_volume"]
@@ -39,11 +40,17 @@ class Summary(NamedTuple):
         certain: share of the voxels whose label is proven to be that of the volume as a whole; voxels of an instance
             that may or may not be too small are not.
         grown: blocks for which the first halo was not enough.
+        absent: what the file of the maps lacks, "" for nothing.
     """
 
     instances: int
     certain: float
     grown: int
+    absent: str = ""
+
+    def __str__(self) -> str:
+        lacking = f"; of the maps {self.absent}" if self.absent else ""
+        return f"{100 * self.certain:.4f} % of the voxels certain{lacking}"
 
 
 def label_volume(
@@ -205,7 +212,10 @@ class _Job(NamedTuple):
     def _summary(self) -> Summary:
         found = self.run_.folder.load("summary", 0)
         z, y, x = self.run_.grid.shape
-        return Summary(int(found["instances"]), 1 - int(found["uncertain"]) / (z * y * x), int(found["grown"]))
+        certain = 1 - int(found["uncertain"]) / (z * y * x)
+        absent = self.maps.volume.absent
+        lacking = str(absent) if is_lacking(absent) else ""
+        return Summary(int(found["instances"]), certain, int(found["grown"]), lacking)
 
 
 class BlockwiseDecoder:
@@ -245,5 +255,5 @@ class BlockwiseDecoder:
     def __call__(self, maps: str | os.PathLike[str], schedule: Schedule) -> Summary:
         """Decode maps that are complete."""
         found = label_volume(maps, self.out, self.decoder, schedule=schedule, **self.options)
-        logger.info("%s: %d instances, %.4f %% of the voxels certain", self.out, found.instances, 100 * found.certain)
+        logger.info("%s: %d instances, %s", self.out, found.instances, found)
         return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scripts.errors import InputError
 
-__all__ = ["Absent", "report_absent"]
+__all__ = ["Absent", "is_lacking", "report_absent"]
 
 
 class Absent(NamedTuple):
@@ -30,6 +30,11 @@ class Absent(NamedTuple):
     def __str__(self) -> str:
         share = f"{100 * self.lacking / self.total:.3g} %"
         return f"{self.lacking} of {self.total} {self.part} ({share}) {self.reason} and are read as {self.fill:g}"
+
+
+def is_lacking(absent: Absent | None) -> bool:
+    """Return whether there is a part that is not there."""
+    return absent is not None and absent.lacking > 0
 
 
 _reported: set[str] = set()

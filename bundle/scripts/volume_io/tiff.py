@@ -15,11 +15,12 @@ import numpy as np
 import tifffile
 
 from scripts.errors import InputError
+from scripts.volume_io.absent import report_absent
 from scripts.volume_io.cause import explain_tiff
 from scripts.volume_io.chunked import arranged
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
-from scripts.volume_io.tiff_member import check_named, check_opened
+from scripts.volume_io.tiff_member import absent_parts, check_named, check_opened
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, fitting_integer, native
 
 __all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "write"]
@@ -51,6 +52,7 @@ def read(path: Path) -> Volume:
         check_opened(file, path)
         axes = volume_axes(file, path)
         check_memory(series.shape, series.dtype, path)
+        report_absent(path, absent_parts(series))
         array = arranged(as_meant(series.asarray(), meant_type(file)), axes)
         refuse_partial(told, path)
         size = voxel_size(file)

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from scripts.volume_io.absent import Absent
 from scripts.volume_io.member import checked_member
 from scripts.volume_io.paths import decoding
 
-__all__ = ["check_named", "check_opened", "files"]
+__all__ = ["absent_parts", "check_named", "check_opened", "files"]
 
 
 def files(path: Path) -> list[Path]:
@@ -46,6 +47,29 @@ def check_opened(file: tifffile.TiffFile, path: Path) -> list[Path]:
     names = dict.fromkeys(str(page.parent.filehandle.path) for page in pages)
     own = str(file.filehandle.path)
     return [checked_member(path, Path(name), "the file of some of its planes,") for name in names if name != own]
+
+
+def absent_parts(series: tifffile.TiffPageSeries) -> Absent | None:
+    """Count the strips or tiles of an image that were never written: their place in the file is 0.
+
+    GDAL and others leave out what holds nothing; an OME-TIFF may name fewer planes than it says it has.
+    """
+    if series.dataoffset:  # one after the other
+        return None
+    frame = series.keyframe
+    parts = len(frame.databytecounts)
+    lacking, total = 0, parts * len(series.pages)
+    for page in series.pages:
+        lacking += parts if page is None else sum(not count for count in page.databytecounts)
+    if not lacking:
+        return None
+    return Absent(
+        lacking,
+        total,
+        "planes" if parts == 1 else "tiles" if frame.is_tiled else "strips",
+        "are not there",
+        frame.nodata,
+    )
 
 
 def _names(file: tifffile.TiffFile, folder: Path) -> Iterator[str]:

@@ -16,7 +16,7 @@ from scripts.volume_io import tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
-from scripts.volume_io.tiff_member import check_named, check_opened
+from scripts.volume_io.tiff_member import absent_parts, check_named, check_opened
 
 __all__ = ["TiffVolume", "open_parts"]
 
@@ -56,7 +56,7 @@ class _Stack:
         self.dtype = self.series.dtype.newbyteorder(file.byteorder)
         self.mapped: np.ndarray | None = None
         offset = self.series.dataoffset  # None unless the planes lie one after the other, uncompressed
-        if offset is not None:
+        if offset:
             there, due = file.filehandle.size, offset + nbytes(self.shape, self.dtype)
             if there < due:
                 raise InputError(f"{file.filename} is damaged or cut short: {there} of {due} bytes. Copy it again.")
@@ -74,7 +74,8 @@ class _Stack:
         for plane, index in zip(planes, wanted.ravel(), strict=True):
             page = self.series.pages[int(index)]
             if page is None:
-                raise InputError(f"{self.file.filename}: plane {index} is missing. Copy it again.")
+                plane[...] = self.series.keyframe.nodata
+                continue
             with _opened(page.parent.filehandle):
                 plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
         return part
@@ -104,4 +105,5 @@ def open_parts(path: Path) -> TiffVolume:
         axes, size = volume_axes(file, path), voxel_size(file)
         stored = meant_type(file).newbyteorder(file.byteorder)
         layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, size)
+        layout = layout._replace(absent=absent_parts(series))
         return TiffVolume(path, layout)
