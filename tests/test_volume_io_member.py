@@ -333,6 +333,20 @@ def test_an_ome_tiff_may_have_another_name_than_it_says(folder: Path) -> None:
     assert volume_files(folder / "renamed.tif") == [folder / "renamed.tif"]
 
 
+def test_one_of_the_files_of_a_companion_is_refused(folder: Path) -> None:
+    namespace = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    text = f'<OME xmlns="{namespace}"><BinaryOnly MetadataFile="all.companion.ome"/></OME>'
+    tifffile.imwrite(folder / "a.ome.tif", cube(), description=text, metadata=None, photometric="minisblack")
+    with pytest.raises(InputError, match=r"all\.companion\.ome is missing"):
+        read_volume(folder / "a.ome.tif")
+    files = "".join(f'<UUID FileName="{name}.ome.tif"/>' for name in "ab")
+    (folder / "all.companion.ome").write_text(f"<OME>{files}</OME>")
+    with pytest.raises(InputError, match=r"a\.ome\.tif: one of the files that all\.companion\.ome"):
+        open_volume(folder / "a.ome.tif")
+    (folder / "all.companion.ome").write_text('<OME><UUID FileName="a.ome.tif"/></OME>')
+    assert read_volume(folder / "a.ome.tif")[0].shape == SIDES
+
+
 # ---- Zarr ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_the_files_of_a_zarr_array(folder: Path, zarr_format: int) -> None:

@@ -19,7 +19,7 @@ from scripts.errors import InputError
 from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
-from scripts.volume_io import NAMES_ATTRIBUTE, read_label, read_volume
+from scripts.volume_io import NAMES_ATTRIBUTE, read_label, read_volume, volume_files
 
 __all__ = ["read_json", "report"]
 
@@ -86,6 +86,7 @@ def _open_maps(files: ExitStack, path: str) -> h5py.Dataset:
     name = "main" if "main" in names else names[0] if len(names) == 1 else None
     if name is None:
         raise InputError(f"{path}: expected the maps (channels, z, y, x) as dataset `main`; found {sorted(file)}")
+    volume_files(f"{path}::{name}")  # one that is missing would be drawn as 0
     return file[name]
 
 

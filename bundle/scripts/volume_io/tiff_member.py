@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 import tifffile
 
+from scripts.errors import InputError
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.member import checked_member
 from scripts.volume_io.paths import decoding
@@ -33,6 +36,7 @@ def check_named(file: tifffile.TiffFile, path: Path) -> list[Path]:
         InputError: one is missing or lies outside the volume's folder.
     """
     folder = path.absolute().parent
+    _refuse_part(file, path, folder)
     names = dict.fromkeys(name for name in _names(file, folder) if name != path.name)
     return [checked_member(path, folder / name, "the file of some of its planes,") for name in names]
 
@@ -70,6 +74,19 @@ def absent_parts(series: tifffile.TiffPageSeries) -> Absent | None:
         "are not there",
         frame.nodata,
     )
+
+
+def _refuse_part(file: tifffile.TiffFile, path: Path, folder: Path) -> None:
+    """Refuse one of the files that another one, a companion, makes an image of: by itself it is a part of that."""
+    found = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*MetadataFile="([^"]+)"', file.ome_metadata or "")
+    if found is None:
+        return
+    companion = checked_member(path, folder / found[1], "the file of its metadata,")
+    with suppress(ElementTree.ParseError, UnicodeDecodeError):
+        nodes = ElementTree.fromstring(companion.read_text(encoding="utf-8")).iter()
+        if {node.get("FileName", path.name) for node in nodes if node.tag.endswith("UUID")} <= {path.name}:
+            return
+    raise InputError(f"{path}: one of the files that {found[1]} makes an image of; save all as one TIFF.")
 
 
 def _names(file: tifffile.TiffFile, folder: Path) -> Iterator[str]:
