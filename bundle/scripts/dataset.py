@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from scripts.pairing import check_pairs
 from scripts.volume_io import list_volumes
 from scripts.volume_io.pattern import has_pattern
 
-__all__ = ["EndlessSampler", "HoldOutd", "PatchPairs", "PatchSampler", "WorkerStart", "volume_items"]
+__all__ = ["EndlessSampler", "HoldOutd", "PatchPairs", "PatchSampler", "volume_items"]
 
 logger = logging.getLogger(__name__)
 
@@ -313,19 +312,6 @@ class EndlessSampler(Sampler[int]):
         start = self.position
         self.position = (start // self.length + 1) * self.length
         return iter(range(start, self.position))
-
-
-class WorkerStart:
-    """What a worker of the data loader does first: it leaves Ctrl-C and SIGTERM to the process that started it.
-
-    Those reach all processes of a terminal or of a job; the training finishes its iteration and needs its workers for
-    it. They end with the training.
-    """
-
-    def __call__(self, worker: int) -> None:
-        """Ignore both signals in the worker of this number."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
 
 
 def _fitted(array: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from scripts.worker import SHARED_MEMORY_FULL, said_by_worker, shared_memory_is_full
+
 __all__ = ["expected_error", "plain_errors", "start"]
 
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -93,6 +95,9 @@ def _end(error: BaseException) -> int | str:
 
 def _ending(error: BaseException) -> tuple[str, int] | None:
     """The line and the exit status of an error that is no defect."""
+    for cause in _causes(error):
+        if (message := said_by_worker(cause)) is not None:
+            return f"error: {message}", 1
     if (expected := expected_error(error)) is not None:
         return f"error: {expected}", 1
     for cause in _causes(error):
@@ -127,6 +132,8 @@ def _of_the_machine(error: BaseException) -> str | None:
         )
     if isinstance(error, MemoryError) or _is_full(error, text):
         return f"not enough memory: {text or 'none left'}. Take a smaller part, patch, window or block."
+    if shared_memory_is_full(error):
+        return SHARED_MEMORY_FULL
     if isinstance(error, OSError):
         place = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         reason = error.strerror or text or type(error).__name__

@@ -13,6 +13,7 @@ from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
+from scripts.plain_error import PlainErrors
 from scripts.handlers.validation import Validation
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "InstanceScores",
     "LossTable",
     "OffendingBatch",
+    "PlainErrors",
     "PolarityWatch",
     "RunRecord",
     "RunningAverage",

@@ -75,12 +75,14 @@ class TermProgressBar:
         interval: int = 10,
     ) -> None:
         self.description, self.terms, self.interval = description, ("loss", *terms), interval
+        self.bar: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Open the bar at the start of the run, move it every iteration, close it at the end."""
+        """Open the bar at the start of the run, move it every iteration, close it at the end, by an error too."""
         engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._move)
         engine.add_event_handler(Events.COMPLETED, lambda _: self.bar.close())
+        getattr(engine, "at_end", []).append(self._close)
 
     def _open(self, engine: Engine) -> None:
         self.bar = tqdm(
@@ -90,6 +92,10 @@ class TermProgressBar:
             mininterval=1.0,
             disable=engine.state.rank != 0,
         )
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
     def _move(self, engine: Engine) -> None:
         last = self.bar.n + 1 == self.bar.total

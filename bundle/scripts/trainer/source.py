@@ -21,9 +21,11 @@ from scripts.allocator import reused_memory
 from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
 from scripts.losses import NonFiniteLossError
+from scripts.plain_error import PlainErrors
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.length import last_iteration
 from scripts.trainer.update import FiniteWatch, Update
+from scripts.worker import SHARED_MEMORY_FULL, shared_memory_is_full
 
 __all__ = ["NON_FINITE", "STAGE_STARTED", "SourceTrainer"]
 
@@ -100,10 +102,12 @@ class SourceTrainer(Trainer):
         self.state.panels, self.state.max_iterations = {}, max_iterations
         self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
         self.at_end: list[Callable[[], None]] = []  # called when a run ends, by an error too
+        if (end := getattr(data_loader, "end", None)) is not None:
+            self.at_end.append(end)
         self.add_event_handler(Events.STARTED, self._place_data)
         self.register_events(NON_FINITE, STAGE_STARTED)
         # Only now: handlers may look at the engine's parts when they attach.
-        self._register_handlers(handlers or ())
+        self._register_handlers([PlainErrors(), *(handlers or ())])
         self.add_event_handler(Events.ITERATION_COMPLETED, self._end_within_epoch)  # behind all others
 
     def run(self) -> None:
@@ -122,6 +126,8 @@ class SourceTrainer(Trainer):
             with reused_memory():
                 super().run()
         except OSError as error:
+            if shared_memory_is_full(error):
+                raise InputError(SHARED_MEMORY_FULL) from error
             raise InputError(
                 f"training stopped in iteration {self.state.iteration}, a file cannot be written or read: {error}. "
                 "The checkpoints are whole: make room or give permission, then go on with --resume true."

@@ -1,0 +1,111 @@
+"""Worker processes of data loaders: what they do first, how they end with the training, what is said when one fails.
+
+Only the standard library is imported here, since `scripts.start` needs the messages.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing.queues
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SHARED_MEMORY_FULL", "WorkerStart", "said_by_worker", "shared_memory_is_full"]
+
+SHARED_MEMORY_FULL = (
+    "shared memory is full: data-loader workers hand over batches through /dev/shm. Give --num_workers 0 or a larger "
+    "--shm-size (docker run), or free /dev/shm."
+)
+_FULL = 74  # exit status of a worker that finds no room for a batch (EX_IOERR)
+_ENDED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal|exited unexpectedly)")
+_KILLED = re.compile(r"is killed by signal: ([\w ]+)")
+_CAUGHT = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\s+Original (.*)", re.DOTALL)
+_OURS = re.compile(
+    r"^(?:\w+\.)*scripts\.\w+\.(?:InputError|NonFiniteLossError): (.+?)(?=\n\n|\n\S+Error|\Z)", re.M | re.S
+)
+
+
+class WorkerStart:
+    """What a worker of the training's data loader does first.
+
+    It leaves Ctrl-C and SIGTERM to the process that started it. Those reach all processes of a terminal or of a job,
+    and the training needs its workers to finish its iteration. `scripts.loader.TrainingLoader` ends them, since
+    the SIGTERM by which multiprocessing ends them is ignored too.
+
+    A batch that cannot be handed over ends the worker. Python would print the error, drop the batch, and leave the
+    training to wait for it for ever.
+    """
+
+    def __call__(self, worker: int) -> None:
+        """Set both in the worker of this number."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        if hasattr(signal, "SIGBUS"):  # memory that /dev/shm has no room for; torch's own handler prints lines
+            signal.signal(signal.SIGBUS, signal.SIG_DFL)
+        multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]
+
+
+def said_by_worker(error: BaseException) -> str | None:
+    """Return the line for an exception that came from a data loader's worker, None for any other.
+
+    Bad input has its own message. The traceback of any other exception goes to a file, which the line names.
+    """
+    text = f"{error}\n{error.__cause__ or ''}"
+    if found := _CAUGHT.search(text):
+        return _said_by_exception(found[1])
+    if (worker := _ENDED.search(text)) is None:
+        return None
+    killed = _KILLED.search(text)
+    if f"exit code {_FULL}" in text or (killed and killed[1] == "Bus error"):
+        return SHARED_MEMORY_FULL
+    return (
+        f"data-loader worker {worker[1]} {f'was killed ({killed[1]})' if killed else 'ended unexpectedly'}; memory may "
+        "have run out. Checkpoints are whole: give the same command again, a training with --resume true, and with "
+        "fewer --num_workers if memory is short."
+    )
+
+
+def shared_memory_is_full(error: BaseException) -> bool:
+    """Whether an error says that /dev/shm, and no other place, has no room left."""
+    if isinstance(error, OSError) and (error.errno != errno.ENOSPC or error.filename is not None):
+        return False
+    text = str(error)
+    if "torch_" in text and "No space left" in text:
+        return True
+    return isinstance(error, OSError) and os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free < 2**16
+
+
+def _said_by_exception(details: str) -> str:
+    if ours := _OURS.findall(details):
+        return " ".join(ours[-1].split())
+    if "torch_" in details and "No space left" in details:
+        return SHARED_MEMORY_FULL
+    first = re.split(r"\n\n(?:The above exception|During handling)", details)[0]  # MONAI raises its own from it
+    last = [line for line in first.splitlines() if line and not line[0].isspace()][-1]
+    return f"{last.rstrip('.')}, in a data-loader worker. {_kept(details)}"
+
+
+def _kept(details: str) -> str:
+    """Where a traceback was written."""
+    path = Path(tempfile.gettempdir()) / f"data_loader_worker_{os.getpid()}.txt"
+    try:
+        path.write_text(details)
+    except OSError:
+        return "Give --num_workers 0 to see where."
+    return f"Details: {path}"
+
+
+def _give_up(error: BaseException, batch: Any) -> None:
+    """End this worker: called in the thread that hands a batch over, when that fails."""
+    if shared_memory_is_full(error):
+        os._exit(_FULL)
+    print(
+        f"a data-loader worker cannot hand over a batch: {type(error).__name__}: {error}", file=sys.stderr, flush=True
+    )
+    os._exit(1)
