@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
 from typing import Any
 
 from monai.data import DataLoader
@@ -26,12 +26,18 @@ class TrainingLoader(DataLoader):
         # torch's own collation: MONAI's logs a critical line for every tensor when one cannot be collated
         super().__init__(dataset, num_workers, worker_init_fn=WorkerStart(), collate_fn=default_collate, **options)
         self.latest: Any = None
+        self.workers: set[Any] = set()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Any:
         """Start a pass."""
-        self.latest = super().__iter__()
-        for worker in getattr(self.latest, "_workers", ()):
-            worker.terminate = worker.kill  # PyTorch asks workers to end, then terminates them; they ignore SIGTERM
+        others = set(multiprocessing.active_children())
+        try:
+            self.latest = super().__iter__()
+        finally:  # a worker may die, and PyTorch raise, before all are started
+            self.workers = set(multiprocessing.active_children()) - others
+            worker: Any
+            for worker in self.workers:
+                worker.terminate = worker.kill  # PyTorch asks workers to end, then terminates them; they ignore SIGTERM
         return self.latest
 
     def end(self) -> None:
@@ -41,4 +47,7 @@ class TrainingLoader(DataLoader):
         """
         if (shut_down := getattr(self.latest, "_shutdown_workers", None)) is not None:
             shut_down()
-        self.latest = None
+        for worker in self.workers:
+            worker.kill()
+            worker.join()
+        self.latest, self.workers = None, set()

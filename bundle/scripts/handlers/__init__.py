@@ -13,8 +13,8 @@ from scripts.handlers.stop import SignalStop
 from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
-from scripts.plain_error import PlainErrors
 from scripts.handlers.validation import Validation
+from scripts.plain_error import PlainErrors
 
 __all__ = [
     "CollapseWatch",
