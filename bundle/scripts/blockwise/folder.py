@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from scripts.errors import InputError
+from scripts.lock import Lock
 from scripts.volume_io.npz import write_npz
 from scripts.volume_io.paths import replacing
 
@@ -97,13 +97,12 @@ class WorkFolder:
         Raises:
             InputError: another one does it, or the folder cannot be written.
         """
-        lock = self.path / f"{name}.lock"
+        lock = Lock(self.path / f"{name}.lock", self.path)
+        lock.take()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock, timeout=0):
-                yield
-        except Timeout as error:
-            raise InputError(f"{self.path}: another run works on this output. Wait until it has ended.") from error
+            yield
+        finally:
+            lock.give_back()
 
     def _file(self, stage: str, block: int) -> Path:
         return self.path / stage / f"{block:08d}.npz"

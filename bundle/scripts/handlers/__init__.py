@@ -7,6 +7,7 @@ from scripts.handlers.loss_table import LossTable, TermProgressBar
 from scripts.handlers.offending_batch import OffendingBatch
 from scripts.handlers.panel import CyclePanels
 from scripts.handlers.polarity import PolarityWatch, correlation
+from scripts.handlers.run_lock import RunLock
 from scripts.handlers.run_record import RunRecord
 from scripts.handlers.statistic import checkerboard, lost_share, training_statistics
 from scripts.handlers.stop import SignalStop
@@ -24,6 +25,7 @@ __all__ = [
     "OffendingBatch",
     "PlainErrors",
     "PolarityWatch",
+    "RunLock",
     "RunRecord",
     "RunningAverage",
     "SignalStop",

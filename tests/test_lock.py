@@ -1,0 +1,76 @@
+"""Two trainings into one place: the second is refused; a killed one's lock does not hold."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from scripts.checkpoint import save_atomically
+from scripts.errors import InputError
+from scripts.handlers import RunLock
+from scripts.lock import Lock
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
+
+
+def holder(path: Path) -> subprocess.Popen[str]:
+    code = (
+        f"import sys; from scripts.lock import Lock; l = Lock({str(path)!r}, 'x')\nl.take(); print('has', flush=True)"
+    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", f"{code}; sys.stdin.read()"], cwd=BUNDLE, **pipes)
+    assert process.stdout is not None and process.stdout.readline() == "has\n"
+    return process
+
+
+@pytest.mark.parametrize("name", ["out/.training.lock", "models/.model.pt.lock"])
+def test_a_second_training_is_refused_before_any_work_and_names_the_first(
+    name: str, run_here: Callable[..., Any], volumes: Path, tmp_path: Path
+) -> None:
+    files = {
+        "image_x": volumes / "imageX_0.tif",
+        "label_x": volumes / "labelX_0.tif",
+        "image_y": volumes / "imageY.tif",
+    }
+    places = {"output_dir": tmp_path / "out", "model_path": tmp_path / "models" / "model.pt"}
+    first = holder(tmp_path / name)
+    with pytest.raises(RuntimeError) as raised:
+        run_here("training", "train", **files, **places)
+    assert f"another run works on this output (process {first.pid} on " in str(raised.value.__cause__)
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.csv"))
+    first.kill()
+    first.communicate()
+    lock = RunLock(str(places["output_dir"]), str(places["model_path"]))
+    lock.take()
+    with pytest.raises(InputError, match="another run works"):
+        Lock(tmp_path / name, "x").take()
+
+
+def test_a_file_system_without_locks_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(self: Any, **_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    lock = Lock(tmp_path / "a.lock", "out")
+    lock.take()
+    lock.give_back()
+    assert "out: this file system has no locks" in caplog.text
+
+
+def test_two_writers_of_one_file_have_temporary_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr("os.replace", lambda source, target: seen.append(Path(source).name))
+    for _ in range(2):
+        save_atomically({}, tmp_path / "a.pt")
+    assert len(set(seen)) == 2
