@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
+import platform
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
@@ -40,7 +43,9 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
         InputError: it cannot be written (no space left, no permission, …); what was there before is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    own = f"{path.name}.{platform.node()}-"
+    temporary = path.with_name(f"{own}{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    _remove_of_killed(path.parent, own)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -56,6 +61,14 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
             f"{path} cannot be written: {brief(error)}. Earlier files are whole. Make room or give permission, then "
             "give the same command again, a training with --resume true."
         ) from error
+
+
+def _remove_of_killed(folder: Path, own: str) -> None:
+    """Remove what writers on this machine left that are no more; what another one writes now stays."""
+    for left in folder.glob(f"{glob.escape(own)}*.tmp"):
+        process = left.name.removeprefix(own).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
