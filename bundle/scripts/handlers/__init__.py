@@ -15,7 +15,7 @@ from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
 from scripts.handlers.validation import Validation
-from scripts.plain_error import PlainErrors
+from scripts.trainer import PlainErrors
 
 __all__ = [
     "CollapseWatch",

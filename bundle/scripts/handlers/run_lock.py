@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,22 @@ class RunLock:
         ]
 
     def take(self) -> None:
-        """Take the locks, before any work.
+        """Take the locks before any work, in folders that exist: bad input must not leave a new one behind.
 
         Raises:
             InputError: another training has one of them; it is named.
         """
-        if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
-            for lock in self.locks:
-                lock.take()
+        self._take([lock for lock in self.locks if lock.path.parent.is_dir()])
 
     def attach(self, engine: Any) -> None:
-        """Have the locks until a run of `engine` ends."""
-        self.take()
+        """Take the locks that are left, and keep all until a run of `engine` ends."""
+        self._take(self.locks)
         engine.at_end.append(self._give_back)
+
+    def _take(self, locks: Sequence[Lock]) -> None:
+        if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
+            for lock in locks:
+                lock.take()
 
     def _give_back(self) -> None:
         for lock in self.locks:

@@ -7,6 +7,7 @@ from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.length import last_iteration
+from scripts.trainer.plain_error import PlainErrors
 from scripts.trainer.source import NON_FINITE, STAGE_STARTED
 from scripts.trainer.update import UNPUBLISHED, FiniteWatch, Update
 
@@ -19,6 +20,7 @@ __all__ = [
     "FiniteWatch",
     "GradientCut",
     "MeanTeacherTrainer",
+    "PlainErrors",
     "TwoStepTrainer",
     "Update",
     "last_iteration",

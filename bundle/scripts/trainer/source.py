@@ -21,9 +21,9 @@ from scripts.allocator import reused_memory
 from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
 from scripts.losses import NonFiniteLossError
-from scripts.plain_error import PlainErrors
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.length import last_iteration
+from scripts.trainer.plain_error import PlainErrors
 from scripts.trainer.update import FiniteWatch, Update
 from scripts.worker import SHARED_MEMORY_FULL, shared_memory_is_full
 
