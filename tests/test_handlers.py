@@ -150,7 +150,7 @@ def test_a_row_that_cannot_be_written_leaves_those_before_it(tmp_path: Path, mon
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("scripts.handlers.table.open", lambda *_, **__: Full(), raising=False)
-    with pytest.raises(InputError, match=r"losses\.csv cannot be written: .* No space left"):
+    with pytest.raises(InputError, match=r"losses\.csv cannot be written: No space left"):
         train_table(path, 2, ["a"] * 3)
     assert path.read_bytes() == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -21,8 +22,9 @@ from ignite.engine import Events
 
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints, save_atomically
 from scripts.errors import UNFINISHED, InputError
-from scripts.handlers import SignalStop, write_table, write_text
+from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog, write_table, write_text
 from scripts.preflight import expected_error
+from scripts.start import plain_errors
 from scripts.volume_io import read_volume, write_volume
 from test_checkpoint import run, trainer
 
@@ -63,14 +65,16 @@ def train(run_here: Run, files: dict[str, Any]) -> Run:
     return run
 
 
-def started(files: dict[str, Any], tiny: Path, out: Path, **overrides: Any) -> subprocess.Popen[str]:
+def started(
+    files: dict[str, Any], tiny: Path, out: Path, stderr: int = subprocess.STDOUT, **overrides: Any
+) -> subprocess.Popen[str]:
     """A training in a process group of its own, as a terminal makes it; two threads would add in another order."""
     given = {**files, **LONG, "bundle_root": BUNDLE, "output_dir": out, "model_path": out / "model.pt", **overrides}
     configs = [str(BUNDLE / "configs" / "train.yaml"), str(tiny)]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(configs)]
     command += [item for key, value in given.items() for item in (f"--{key}", str(value))]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
     return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
 
 
@@ -359,7 +363,9 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_the_training_goes_on(small:
     filler = fill(small)
     again = trainer(width=8000)
     TrainingCheckpoint(str(small), interval=2, resume=True).attach(again)
-    with pytest.raises(InputError, match=r"checkpoint_0000004\.pt cannot be written: .*Make room"):
+    with pytest.raises(
+        InputError, match=r"checkpoint_0000004\.pt cannot be written: No space left .*Earlier files are whole"
+    ):
         run(again)
     assert list_checkpoints(small) == before
     assert not list(small.glob("*.tmp"))
@@ -381,6 +387,66 @@ def test_a_full_disk_costs_no_earlier_volume(name: str, small: Path) -> None:
     filler.unlink()
     write_volume(small / name, noise()[:8])
     np.testing.assert_array_equal(read_volume(small / name)[0], noise()[:8])
+
+
+def test_a_training_on_a_full_disk_ends_in_one_line_and_leaves_what_was_whole(
+    small: Path, files: dict[str, Any], tiny: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=1200k", str(small)], check=True)  # room for the first checkpoint alone
+    short = {"max_iterations": 4, "warm_up_iterations": 2, "epoch_length": 2}
+    process = started(files, tiny, small, **short, stderr=subprocess.PIPE)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    [line] = [line for line in said.splitlines() if line and not line.startswith("training:")]
+    assert line.startswith(f"error: {small / 'checkpoint_0000004.pt'} cannot be written: No space left on device (")
+    assert f"MB are free in {small}). Free some space, or choose another place." in line
+    assert checkpoint(small, 2)["iteration"] == 2
+    torch.load(small / "model.pt", weights_only=True)
+    left = [path.name for path in small.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+    assert sorted(left) == [".model.pt.lock", ".training.lock"]
+
+
+def full_disk_writers(folder: Path) -> dict[str, Callable[[], None]]:
+    """Handlers that write pictures of noise, which are large."""
+    engine = trainer()
+    engine.state.panels = {name: torch.rand(1, 8, 128, 128) for name in ("x", "fake_y", "rec_x")}
+    log = TensorBoardLog(str(folder))
+    log._open(engine)
+    panels = CyclePanels(str(folder), None, interval=1)
+
+    def pictures() -> None:
+        for iteration in range(4):
+            log.add_picture("x", np.random.default_rng(0).random((3, 256, 256)), iteration)
+            log._write("loss", {"a": 1.0}, iteration)
+        log._close()
+
+    return {"events.out.tfevents": pictures, "panels/cycle_x_0000000.jpg": lambda: panels(engine)}
+
+
+@pytest.mark.parametrize("name", ["events.out.tfevents", "panels/cycle_x_0000000.jpg"])
+def test_a_picture_that_finds_no_room_is_reported_in_one_line(
+    name: str, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = full_disk_writers(small)[name]
+    (small / "panels").mkdir()
+    filler = fill(small)
+    os.truncate(filler, filler.stat().st_size - 4096)
+    with pytest.raises(InputError, match=rf"{name} cannot be written: No space left on device \(0\.0 MB are free in"):
+        write()
+    assert list((small / "panels").iterdir()) == []
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_log_that_finds_no_room_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    plain_errors()
+    log = logging.StreamHandler(open("/dev/full", "w"))  # noqa: SIM115
+    log.handle(logging.makeLogRecord({"msg": "a line"}))
+    assert capsys.readouterr().err == ""
 
 
 def writers() -> dict[str, Callable[[Path, int], None]]:

@@ -73,10 +73,7 @@ def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> 
             "unet_plus_3d, BLOCK_TYPE residual_se and NORM_MODE gn, as in CySGAN-Base.yaml."
         ) from error
     network.load_state_dict(state)
-    try:
-        save_atomically(noted_state(network, names), path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+    save_atomically(noted_state(network, names), path)
     print(f"wrote {path}: image, {', '.join(names)}")
 
 

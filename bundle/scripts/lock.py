@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from scripts.errors import InputError
+from scripts.errors import InputError, unwritable
 
 __all__ = ["Lock"]
 
@@ -52,7 +52,7 @@ class Lock:
             self._refuse(error)
         except (NotImplementedError, OSError) as error:
             if getattr(error, "errno", errno.ENOSYS) not in _UNSUPPORTED:
-                raise InputError(f"{self.what} cannot be written: {error}") from error
+                raise unwritable(self.what, error) from error
             logger.warning("%s: this file system has no locks; see that no other run writes there.", self.what)
         else:
             with suppress(OSError):

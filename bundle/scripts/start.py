@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -65,6 +66,7 @@ def plain_errors() -> None:
     Only what nobody catches is affected: a program that calls the bundle gets the exceptions as they are.
     """
     sys.excepthook = _tell
+    logging.raiseExceptions = False  # a full disk under the log would give a traceback for every line of it
 
 
 def expected_error(error: BaseException | None) -> BaseException | None:

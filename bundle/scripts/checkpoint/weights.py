@@ -10,14 +10,14 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import psutil
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from scripts.errors import InputError
+from scripts.errors import InputError, unwritable
 from scripts.networks import bare
 from scripts.volume_io.cause import held_instead
 
@@ -49,18 +49,46 @@ def save_atomically(content: Any, path: str | os.PathLike) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            torch.save(content, file)
+            _save(content, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _flush_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as one or the other
+    except OSError as error:
+        raise InputError(
+            f"{unwritable(path, error)} Earlier files are whole: give the same command again, a training with "
+            "--resume true."
+        ) from error
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"{path} cannot be written: {brief(error)}. Earlier files are whole. Make room or give permission, then "
-            "give the same command again, a training with --resume true."
-        ) from error
+
+
+class _Watched:
+    """A file for `torch.save` that keeps the error of a write, for which torch raises another one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.flush = file, file.flush
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write, or keep the error and raise it."""
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _save(content: Any, file: BinaryIO) -> None:
+    """`torch.save`, with the file system's own error where it cannot write."""
+    watched = _Watched(file)
+    try:
+        torch.save(content, cast(BinaryIO, watched))
+    except RuntimeError:
+        if watched.error is None:
+            raise
+        raise watched.error from None
 
 
 def _remove_of_killed(folder: Path, own: str) -> None:

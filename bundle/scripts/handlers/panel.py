@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.report import cycle_panel
+from scripts.volume_io.paths import replacing
 
 __all__ = ["CyclePanels"]
 
@@ -71,11 +73,11 @@ class CyclePanels:
 
     def _save(self, name: str, strip: np.ndarray, iteration: int) -> None:
         picture = Image.fromarray((strip.transpose(1, 2, 0) * 255).round().astype(np.uint8))
+        content = io.BytesIO()  # given a file, Pillow takes no notice of a part that a full disk has no room for
+        picture.save(content, "JPEG", quality=85)
         folder = Path(self.log_dir) / "panels"
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{name}.tmp"
-        picture.save(temporary, "JPEG", quality=85)
-        temporary.replace(folder / f"{name}_{iteration:07d}.jpg")
+        with replacing(folder / f"{name}_{iteration:07d}.jpg") as temporary:
+            temporary.write_bytes(content.getvalue())
         self._thin_out(_files(folder, name)[:-1])
 
     def _thin_out(self, older: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scripts.errors import InputError
+from scripts.errors import unwritable
 from scripts.volume_io.paths import replacing
 
 __all__ = ["GrowingTable", "read_table", "write_table", "write_text"]
@@ -71,7 +71,7 @@ class GrowingTable:
         except OSError as error:
             with suppress(OSError):
                 os.truncate(self.path, size)
-            raise InputError(f"{self.path} cannot be written: {error}") from error
+            raise unwritable(self.path, error) from error
 
 
 def read_table(path: Path, until: float = math.inf) -> list[dict[str, str]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from torch.utils.tensorboard import SummaryWriter
 
+from scripts.errors import unwritable
 from scripts.trainer import last_iteration
 
 __all__ = ["TensorBoardLog"]
@@ -60,22 +64,41 @@ class TensorBoardLog:
     def add_picture(self, name: str, picture: Any, iteration: int) -> None:
         """Write a picture (3, Y, X) in [0, 1]; nothing on other ranks."""
         if self.writer:
-            self.writer.add_image(f"panel/{name}", picture, iteration)
+            with self._written():
+                self.writer.add_image(f"panel/{name}", picture, iteration)
 
     def _write_scores(self, validator: Any, trainer: Any) -> None:
         self._write("validation", validator.state.metrics, trainer.state.iteration)
 
     def _write(self, kind: str, values: dict[str, float], iteration: int) -> None:
         if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(f"{kind}/{name}", value, iteration)
-            self.writer.flush()
+            with self._written():
+                for name, value in values.items():
+                    self.writer.add_scalar(f"{kind}/{name}", value, iteration)
+                self.writer.flush()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Name the folder in the error of a write; TensorBoard's thread hands its own to the next one."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(Path(self.log_dir) / "events.out.tfevents", error) from error
 
     def _open(self, engine: Any) -> None:
         if engine.state.rank == 0:
-            self.writer = SummaryWriter(self.log_dir, purge_step=engine.state.iteration + 1)
+            threading.excepthook = _without_writers
+            with self._written():
+                self.writer = SummaryWriter(self.log_dir, purge_step=engine.state.iteration + 1)
 
     def _close(self) -> None:
-        if self.writer:
-            self.writer.close()
-        self.writer = None
+        writer, self.writer = self.writer, None
+        if writer:
+            with suppress(OSError):  # the error that ends the training, or the last few values
+                writer.close()
+
+
+def _without_writers(args: threading.ExceptHookArgs) -> None:
+    """Say what ended a thread, as Python does, unless it is TensorBoard's: its error is raised at the next write."""
+    if type(args.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(args)

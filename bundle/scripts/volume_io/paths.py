@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from scripts.errors import InputError
+from scripts.errors import InputError, unwritable
 from scripts.volume_io.address import expanded
 from scripts.volume_io.cause import explain
 
@@ -180,7 +180,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _put(temporary, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
+        raise unwritable(path, error) from error
     except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
         raise InputError(str(error).replace(temporary.name, path.name)) from error
     finally:
