@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import yaml
 
 from scripts.command import BUNDLE
 from scripts.compare import METHODS, Run, Target, compare, summarise
+from scripts.compare.command import read_files
 from scripts.errors import InputError
 
 
@@ -64,6 +68,89 @@ def test_each_method_is_run_with_each_seed_and_what_is_not_trained_once(
         *((name, seed) for name in ("source only", "histogram matching") for seed in (0, 1)),
         ("classical recipe", 0),
     ]
+
+
+@pytest.fixture
+def finished(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Compare without training: what was trained, and what was scored, is returned."""
+    done: list[str] = []
+
+    def learned(self: Run) -> dict[str, Any]:
+        if not (self.folder / "trained").is_file():
+            done.append("trained")
+            (self.folder / "trained").touch()
+        done.append("scored")
+        return {"ap50": 0.5}
+
+    monkeypatch.setattr(Run, "_learned", learned)
+    monkeypatch.setattr("scripts.compare.command._draw", lambda path, runs: None)
+
+    def run(methods: str = "cysgan", **changed: Any) -> list[str]:
+        done.clear()
+        compare(methods=methods, **{**given, **changed})
+        return list(done)
+
+    assert run() == ["trained", "scored"]
+    assert run() == []
+    return run
+
+
+@pytest.fixture
+def copies(given: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Arguments that name copies, which a test may change."""
+    (tmp_path / "in").mkdir()
+    for key in ("image_x", "label_x", "image_y", "label_y", "config"):
+        given[key] = shutil.copy2(given[key], tmp_path / "in")
+    return given
+
+
+@pytest.mark.parametrize("key", ["image_x", "label_x", "image_y", "config"])
+def test_a_finished_run_of_files_that_have_changed_is_refused_by_name(
+    key: str, copies: dict[str, Any], finished: Callable[..., list[str]]
+) -> None:
+    path, out = Path(copies[key]), Path(copies["output_dir"])
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    if key == "config":
+        path.write_text(path.read_text() + "# another\n")
+    else:
+        os.utime(path, (1, 1))
+    with pytest.raises(InputError, match=rf"(?s){path.name}.*another output_dir, or remove that folder"):
+        finished()
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
+def test_where_labels_of_y_alone_changed_a_run_is_only_scored_again(
+    copies: dict[str, Any], finished: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finished("oracle") == ["trained", "scored"]
+    os.utime(copies["label_y"], (1, 1))
+    assert finished() == ["scored"]
+    assert "scored again: labels of Y changed" in capsys.readouterr().out
+    assert finished() == []
+    with pytest.raises(InputError, match=r"labelY\.tif was \d+ bytes of .*, is \d+ bytes of 1970"):
+        finished("oracle")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [('{"method": "CySGAN"}', "earlier version"), ('{"method', "cannot be read"), (None, "no settings.json")],
+)
+def test_a_run_that_does_not_say_what_it_read_is_refused(
+    settings: str | None, message: str, given: dict[str, Any], finished: Callable[..., list[str]]
+) -> None:
+    path = Path(given["output_dir"]) / "cysgan" / "0" / "settings.json"
+    path.write_text(settings) if settings else path.unlink()
+    with pytest.raises(InputError, match=message):
+        finished()
+
+
+def test_weights_that_a_run_starts_from_are_among_its_files(copies: dict[str, Any], tmp_path: Path) -> None:
+    weights = tmp_path / "first.pt"
+    weights.write_bytes(b"1")
+    items = {**copies, "start_from": weights}
+    files, label_y = read_files(items, Target([copies["image_y"]], [copies["label_y"]], {}))
+    assert [Path(name).name for name in files] == ["imageX_0.tif", "labelX_0.tif", "imageY.tif", "first.pt"]
+    assert list(label_y) == [copies["label_y"]]
 
 
 @pytest.mark.slow

@@ -22,7 +22,15 @@ from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
-from scripts.volume_io import check_results, read_channel_names, read_label, read_maps, read_volume
+from scripts.volume_io import (
+    check_results,
+    file_change,
+    last_change,
+    read_channel_names,
+    read_label,
+    read_maps,
+    read_volume,
+)
 
 __all__ = ["compare"]
 
@@ -42,8 +50,9 @@ def compare(
     """Train each method for the same number of steps, segment Y, score; write results.csv, .md and .png.
 
     A run whose folder `output_dir`/<method>/<seed> holds its result is not run again, and one that was interrupted
-    goes on from its last checkpoint. All methods decode with the thresholds of the configuration. Without `label_y`
-    there are no scores, but the picture.
+    resumes from its last checkpoint. Where a file that it read has changed since, the command ends before any work;
+    where labels of Y alone have, it is scored again. All methods decode with the thresholds of the configuration.
+    Without `label_y` there are no scores, but the picture.
 
     Args:
         config: overlays on train.yaml (and on inference.yaml, as far as they fit it), such as configs/demo.yaml.
@@ -75,7 +84,10 @@ def compare(
     rows: list[dict[str, Any]] = []
     finished: dict[str, Run] = {}
     for (name, seed), run in runs.items():
-        print(f"\n== {run.method.title}, seed {seed}{', finished earlier' if run.finished else ''}", flush=True)
+        earlier = (
+            ", finished earlier" if run.finished else ", scored again: labels of Y changed" if run.rescored else ""
+        )
+        print(f"\n== {run.method.title}, seed {seed}{earlier}", flush=True)
         rows.append({"method": run.method.title, "seed": seed, **run.result()})
         finished.setdefault(name, run)
         write_results(out, rows, _note(overlays, overrides))
@@ -92,6 +104,7 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
         "image_y",
         "label_y",
         "iterations",
+        "start_from",
         *(f"{name}_y" for name in _SEEN_AS),
     )
     return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
@@ -118,11 +131,24 @@ def _runs(
 ) -> dict[tuple[str, int], Run]:
     """All runs in the order of the table; what is not trained has one for all seeds."""
     target, iterations = _target(values), values["iterations"]
+    files, label_y = read_files(values, target)
     pairs = [(name, seed) for name in methods for seed in (seeds if methods[name].trained else seeds[:1])]
     return {
-        (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target, iterations)
+        (name, seed): Run(
+            out / name / str(seed), methods[name], seed, overlays, overrides, target, iterations, files, label_y
+        )
         for name, seed in pairs
     }
+
+
+def read_files(values: Mapping[str, Any], target: Target) -> tuple[dict[str, str], dict[str, str]]:
+    """Return size and time of what the runs read, by name: volumes of X, images of Y and weights; and Y's labels."""
+    source = volume_items(values["image_x"], values["label_x"])
+    names = [*(name for item in source for name in item.values()), *target.images]
+    files = {str(name): last_change(name) for name in dict.fromkeys(names)}
+    if (weights := values["start_from"]) is not None:
+        files[str(weights)] = file_change(weights)
+    return files, {str(name): last_change(name) for name in target.labels or ()}
 
 
 def _note(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from scripts.metrics import score_instances
 from scripts.volume_io import read_label, read_volume, result_stem
 
 __all__ = ["Run", "Target"]
+
+_BY_FILE = ("files", "label_y")
+"""Settings that are sizes and times of files."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Run:
         overrides: keys of train.yaml.
         target: what is segmented.
         iterations: of the training.
+        files: size and time of what is read, by name: volumes of X, images of Y, weights.
+        label_y: the same of Y's labels. Where they alone changed, a finished run is only scored again.
     """
 
     folder: Path
@@ -57,13 +62,14 @@ class Run:
     overrides: Mapping[str, Any]
     target: Target
     iterations: int
+    files: Mapping[str, str] = field(default_factory=dict)
+    label_y: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What the result depends on, to be compared with an earlier run's."""
         names = ["train", "inference", "evaluate", *([self.method.overlay] if self.method.overlay else [])]
         configs = [*(BUNDLE / "configs" / f"{name}.yaml" for name in names), *self.overlays]
-        text = b"".join(path.read_bytes() for path in configs)
         return {
             "method": self.method.title,
             "seed": self.seed,
@@ -71,32 +77,52 @@ class Run:
             "overrides": {name: str(value) for name, value in self.overrides.items()},
             "images": [str(image) for image in self.target.images],
             "labels": self.target.labels and [str(label) for label in self.target.labels],
-            "configs": hashlib.sha256(text).hexdigest()[:12],
+            "configs": [f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]} {path.name}" for path in configs],
+            "files": dict(self.files),
+            "label_y": dict(self.label_y),
         }
 
     @property
     def finished(self) -> bool:
-        """Whether the result is there."""
-        return (self.folder / "result.json").is_file()
+        """Whether the result is there, and of the labels that are given."""
+        return (self.folder / "result.json").is_file() and not self.rescored
+
+    @property
+    def rescored(self) -> bool:
+        """Whether a result is there that was scored with labels that have changed since."""
+        found = self._found()
+        return (self.folder / "result.json").is_file() and found.get("label_y") != self.settings["label_y"]
 
     def check(self) -> None:
-        """See that what an earlier command left in the folder was made with the same settings.
+        """See that what an earlier command left in the folder was made with the same settings, of the same files.
 
         Raises:
-            InputError: it was not.
+            InputError: it was not; the settings or files are named.
         """
-        path = self.folder / "settings.json"
-        if path.is_file() and (found := json.loads(path.read_text())) != self.settings:
-            other = sorted(name for name in self.settings if found.get(name) != self.settings[name])
+        found, now = self._found(), self.settings
+        advice = "Choose another output_dir, or remove that folder to run it again."
+        if not found and any((self.folder / name).exists() for name in ("result.json", "trained", "train")):
             raise InputError(
-                f"{self.folder} holds a run with other settings ({', '.join(other)}). "
-                "Choose another output_dir, or remove that folder to run it anew."
+                f"{self.folder} holds a run that does not say how it was made (no settings.json). {advice}"
+            )
+        if found and "files" not in found:
+            raise InputError(
+                f"{self.folder} holds a run of an earlier version, which did not keep size and time of what it read: a "
+                f"change since would not be seen. {advice}"
+            )
+        if found and (other := [name for name in now if name not in _BY_FILE and found.get(name) != now[name]]):
+            changed = sorted(name for name in other if name != "configs") + _changed_configs(found, now)
+            raise InputError(f"{self.folder} holds a run with other settings ({', '.join(changed)}). {advice}")
+        if found and (files := _changed_files(found, now, self.method.needs_labels_of_y)):
+            raise InputError(
+                f"{self.folder} holds a run of files that have changed since: {'; '.join(files)}. {advice}"
             )
 
     def result(self) -> dict[str, Any]:
         """Run what is not finished, and return the scores, `hours` of training and `settings`."""
         if not self.finished:
             self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "result.json").unlink(missing_ok=True)  # first: it is of other labels than the new settings
             write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
             scores = self._learned() if self.method.trained else self._classical()
             write_text(self.folder / "result.json", json.dumps({**scores, "hours": self._hours()}, indent=2) + "\n")
@@ -106,6 +132,16 @@ class Run:
         """Files of the maps, None for a method without, and of the instances of the first volume."""
         maps = self._named("maps", self.target.images[0], ".h5")
         return (maps if self.method.trained else None), self._named("instances", self.target.images[0])
+
+    def _found(self) -> dict[str, Any]:
+        """The settings of an earlier command; none where there was none."""
+        path = self.folder / "settings.json"
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path} cannot be read: {error}. Remove its folder to run it again.") from error
 
     def _learned(self) -> dict[str, Any]:
         if not (self.folder / "trained").is_file():
@@ -169,6 +205,25 @@ class Run:
             write_text(path, yaml.safe_dump(kept, sort_keys=False))
             files.append(path)
         return files
+
+
+def _changed_configs(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the configurations whose text is another."""
+    then = found.get("configs") or []
+    texts = {*now["configs"], *(then if isinstance(then, list) else [])}
+    return sorted({text.partition(" ")[2] for text in texts if not (text in then and text in now["configs"])})
+
+
+def _changed_files(found: Mapping[str, Any], now: Mapping[str, Any], labels_count: bool) -> list[str]:
+    """What was read and is another file now: its name, and size and time then and now."""
+    groups = _BY_FILE if labels_count else _BY_FILE[:1]
+    then = {name: state for group in groups for name, state in (found.get(group) or {}).items()}
+    is_now = {name: state for group in groups for name, state in now[group].items()}
+    return [
+        f"{name} was {then.get(name, 'not among them')}, is {is_now.get(name, 'not among them')}"
+        for name in {**then, **is_now}
+        if then.get(name) != is_now.get(name)
+    ]
 
 
 def _count(instances: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.volume_io.chunked import ChunkedVolume, open_volume
 from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
-from scripts.volume_io.member import last_change, volume_files
+from scripts.volume_io.member import file_change, last_change, volume_files
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pair import open_label, read_label
 from scripts.volume_io.paths import check_writable, split_dataset
@@ -34,6 +34,7 @@ __all__ = [
     "check_writable",
     "create_zarr",
     "downsample_labels",
+    "file_change",
     "last_change",
     "list_volumes",
     "open_label",

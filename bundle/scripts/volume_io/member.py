@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
@@ -12,7 +12,7 @@ from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.volume_io.paths import existing, format_of, is_zarr
 
-__all__ = ["FOREIGN", "checked_member", "last_change", "member_entries", "store_of", "volume_files"]
+__all__ = ["FOREIGN", "checked_member", "file_change", "last_change", "member_entries", "store_of", "volume_files"]
 
 FOREIGN = "CYSGAN_FOREIGN_FILES"
 """Environment variable: with 1, parts of a volume are also read from outside its own folder.
@@ -68,8 +68,17 @@ def last_change(path: str | os.PathLike[str], dataset: str | None = None) -> str
     Raises:
         InputError: as `volume_files`.
     """
+    return _change(member_entries(path, dataset))
+
+
+def file_change(path: str | os.PathLike[str]) -> str:
+    """Return size and time of the last change of a file that is no volume, such as weights, as `last_change` does."""
+    return _change([Path(path)])
+
+
+def _change(entries: Iterable[Path | os.DirEntry[str]]) -> str:
     count = size = newest = check = 0
-    for entry in member_entries(path, dataset):
+    for entry in entries:
         state = entry.stat()
         count, size, newest = count + 1, size + state.st_size, max(newest, state.st_mtime_ns)
         check += crc32(f"{entry.name} {state.st_size} {state.st_mtime_ns}".encode(errors="surrogateescape"))
