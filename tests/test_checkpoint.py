@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +23,16 @@ from scripts.checkpoint import (
     TrainingCheckpoint,
     WeightsLoader,
     WeightsSaver,
+    file_states,
     list_checkpoints,
     load_weights,
     save_atomically,
     started_from,
 )
+from scripts.checkpoint.settings import check_settings, plain
 from scripts.errors import InputError
 from scripts.image_pool import ImagePool
+from scripts.volume_io import write_volume
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 
@@ -338,3 +343,29 @@ def test_weights_that_were_not_fetched_are_named_as_such(tmp_path: Path) -> None
     path.write_bytes(b"")
     with pytest.raises(InputError, match=r"it is empty \(0 bytes\)"):
         load_weights(torch.nn.Linear(1, 1), path)
+
+
+def test_another_file_is_refused_and_one_that_was_copied_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, label = tmp_path / "image.tif", tmp_path / "label.tif"
+    for path in (image, label):
+        write_volume(path, np.arange(8, dtype=np.uint8).reshape(2, 2, 2))
+
+    def now() -> dict[str, Any]:
+        return {"files": plain(file_states(x=[{"image": str(image), "label": str(label)}], y=[{"image": str(image)}]))}
+
+    before = now()
+    check_settings(before, now(), "a.pt")
+    check_settings({}, now(), "a.pt")  # of an earlier version
+    moved = tmp_path / "moved.tif"
+    shutil.copy2(image, moved)
+    image = moved
+    check_settings(before, now(), "a.pt")
+    assert not caplog.messages
+    os.utime(label, (1, 1))
+    check_settings(before, now(), "a.pt")
+    assert [message.partition(" was")[0] for message in caplog.messages] == [f"a.pt: {label} has changed since, or"]
+    write_volume(label, np.zeros((2, 2, 9), np.uint8))
+    with pytest.raises(InputError, match=r"was trained on another .*label\.tif: \d+ bytes of .* then, \d+ bytes"):
+        check_settings(before, now(), "a.pt")

@@ -1,6 +1,7 @@
 """What is written during training: everything needed to go on, and the weights that inference wants."""
 
 from scripts.checkpoint.random_state import RandomState
+from scripts.checkpoint.settings import file_states
 from scripts.checkpoint.training import TrainingCheckpoint, is_auto, list_checkpoints
 from scripts.checkpoint.weights import (
     WeightsLoader,
@@ -16,6 +17,7 @@ __all__ = [
     "TrainingCheckpoint",
     "WeightsLoader",
     "WeightsSaver",
+    "file_states",
     "is_auto",
     "list_checkpoints",
     "load_weights",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.errors import InputError
+from scripts.volume_io import last_change
 
-__all__ = ["check_settings", "plain"]
+__all__ = ["check_settings", "file_states", "plain"]
 
+logger = logging.getLogger(__name__)
+
+_FILES = "files"
 _TRUTH = {"true": True, "false": False}
 
 
@@ -30,15 +35,44 @@ def plain(value: Any) -> Any:
 def check_settings(found: Mapping[str, Any], now: Mapping[str, Any], path: str | os.PathLike) -> None:
     """Raise an InputError when a setting differs from that in a checkpoint; those that only one side has pass.
 
+    Of `files`, as `file_states` returns them, another size is an error, too. Another time alone is a warning, since a
+    copy on another machine has one.
+
     Args:
         found: in the checkpoint.
         now: of this run, both as `plain` makes them.
         path: of the checkpoint, for the message.
     """
-    changed = [name for name in now if name in found and found[name] != now[name]]
+    changed = [name for name in now if name in found and found[name] != now[name] and name != _FILES]
     if changed:
         told = "; ".join(f"{name} was {found[name]!r}, is {now[name]!r}" for name in changed)
         raise InputError(
             f"{path}: was written with other settings: {told}. Give them as they were. To train on with these, start "
             "in another output_dir, from weights (--start_from model.pt) if you like."
         )
+    for domain, files in now.get(_FILES, {}).items():
+        _check_files(found.get(_FILES, {}).get(domain, files), files, path)
+
+
+def file_states(**volumes: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
+    """Return name, and size and time of the last change, of each file of a domain's volumes.
+
+    Args:
+        **volumes: as `scripts.dataset.volume_items` lists them, by domain.
+    """
+    return {
+        domain: [[item[key], last_change(item[key])] for item in items for key in ("image", "label") if key in item]
+        for domain, items in volumes.items()
+    }
+
+
+def _check_files(found: Sequence[Sequence[str]], now: Sequence[Sequence[str]], path: str | os.PathLike) -> None:
+    """Compare a domain's files in their order: they may have moved."""
+    for (_, then), (name, is_now) in zip(found, now, strict=False):
+        if then.partition(" ")[0] != is_now.partition(" ")[0]:
+            raise InputError(
+                f"{path}: was trained on another {name}: {then} then, {is_now} now. Resume with that file, or start in "
+                "another output_dir, from weights (--start_from model.pt) if you like."
+            )
+        if then != is_now:
+            logger.warning("%s: %s has changed since, or was copied: %s then, %s now.", path, name, then, is_now)
