@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from scripts.checkpoint import save_atomically
+from scripts.compare import compare
+from scripts.demo import demo
 from scripts.errors import InputError
 from scripts.handlers import RunLock
 from scripts.lock import Lock
@@ -53,17 +56,28 @@ def test_a_second_training_is_refused_before_any_work_and_names_the_first(
         Lock(tmp_path / name, "x").take()
 
 
-def test_a_file_system_without_locks_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_a_warning_and_nothing_stays_locked(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_locks(self: Any, **_: Any) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+    def no_locks(*_: Any) -> None:
+        raise OSError(number, "No locks available")
 
-    monkeypatch.setattr(FileLock, "acquire", no_locks)
-    lock = Lock(tmp_path / "a.lock", "out")
-    lock.take()
-    lock.give_back()
-    assert "out: this file system has no locks" in caplog.text
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    Lock(tmp_path / "a.lock", "out").take()  # by a process that is killed
+    with Lock(tmp_path / "a.lock", "out"):
+        assert [message.partition(";")[0] for message in caplog.messages] == ["out: this file system has no locks"] * 2
+
+
+@pytest.mark.parametrize(("command", "name"), [(demo, ".demo.lock"), (compare, ".compare.lock")])
+def test_a_second_demo_or_comparison_in_one_folder_is_refused(
+    command: Callable[..., None], name: str, volumes: Path, tmp_path: Path
+) -> None:
+    files = {"image_x": "imageX_0.tif", "label_x": "labelX_0.tif", "image_y": "imageY.tif"}
+    given = {key: str(volumes / file) for key, file in files.items()} if command is compare else {}
+    with Lock(tmp_path / name, "x"), pytest.raises(InputError, match=rf"another run works.*process {os.getpid()} "):
+        command(output_dir=str(tmp_path), **given)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_two_writers_of_one_file_have_temporary_names_of_their_own(

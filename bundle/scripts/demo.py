@@ -24,6 +24,7 @@ from scripts.classical import segment_file
 from scripts.command import BUNDLE, as_read, run_bundle
 from scripts.example import write_pair
 from scripts.handlers import write_text
+from scripts.lock import Lock
 from scripts.metrics import score_instances
 from scripts.report import rows_of_scores
 from scripts.report.command import report
@@ -68,17 +69,22 @@ def demo(
         **overrides: keys of train.yaml to change, such as `--max_iterations 20` for a quick look.
 
     Raises:
-        InputError: the folder cannot be written or a key is not as expected, before any work; or one of the commands
-            failed.
+        InputError: the folder cannot be written, another run works there or a key is not as expected, before any work;
+            or one of the commands failed.
     """
-    started, memory = time.monotonic(), PeakMemory()
     out = Path(output_dir).resolve()
     refuse([*paths({"output_dir": str(out)})])
     check_writable(out / "report.tif")
     refuse(check_config(CONFIGS, as_read(overrides), "training", volumes=False).problems)
+    with Lock(out / ".demo.lock", out):
+        _run(out, tuple(shape), seed, overrides)
+
+
+def _run(out: Path, shape: tuple[int, ...], seed: int, overrides: Mapping[str, Any]) -> None:
+    started, memory = time.monotonic(), PeakMemory()
     image, label = out / "data" / "imageY.tif", out / "data" / "labelY.tif"
     _say("1/5 example pair")
-    write_pair(str(out / "data"), shape=tuple(shape), seed=seed)
+    write_pair(str(out / "data"), shape=shape, seed=seed)
     _say("2/5 training: first on the source alone, then CySGAN")
     files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
     run_bundle("training", CONFIGS, {**files, **overrides})

@@ -35,7 +35,14 @@ class Lock:
     def __init__(self, path: str | os.PathLike[str], what: str | os.PathLike[str], reentrant: bool = False) -> None:
         self.path, self.what, self.reentrant = Path(path), what, reentrant
         self.owner = self.path.with_suffix(".owner.json")
-        self.lock = FileLock(self.path, timeout=0)
+        # Not the library's other kind of lock, a file that is there: a process that is killed would leave it.
+        self.lock = FileLock(self.path, timeout=0, fallback_to_soft=False)
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     def take(self) -> None:
         """Take the lock, or see that this process has it.

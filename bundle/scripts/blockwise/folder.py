@@ -97,12 +97,8 @@ class WorkFolder:
         Raises:
             InputError: another one does it, or the folder cannot be written.
         """
-        lock = Lock(self.path / f"{name}.lock", self.path)
-        lock.take()
-        try:
+        with Lock(self.path / f"{name}.lock", self.path):
             yield
-        finally:
-            lock.give_back()
 
     def _file(self, stage: str, block: int) -> Path:
         return self.path / stage / f"{block:08d}.npz"

@@ -20,6 +20,7 @@ from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
 from scripts.dataset import volume_items
 from scripts.errors import InputError
+from scripts.lock import Lock
 from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
 from scripts.volume_io import (
@@ -62,8 +63,8 @@ def compare(
         **overrides: keys of train.yaml, such as `--dataset_dir D`, `--label_y L.tif` or `--max_iterations 1000`.
 
     Raises:
-        InputError: a method, key, file or folder is not as expected, before anything is run; or one of the commands
-            failed.
+        InputError: a method, key, file or folder is not as expected or another run works there, before anything is
+            run; or one of the commands failed.
     """
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
@@ -79,8 +80,14 @@ def compare(
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
     check_results(_target(values).images, out)
     runs = _runs(out, chosen, [int(seed) for seed in listed(seeds)], overlays, overrides, values)
-    for run in runs.values():
-        run.check()
+    with Lock(out / ".compare.lock", out):
+        for run in runs.values():
+            run.check()
+        _run(out, runs, _note(overlays, overrides))
+
+
+def _run(out: Path, runs: Mapping[tuple[str, int], Run], note: str) -> None:
+    """Run what is not finished; the tables grow by each."""
     rows: list[dict[str, Any]] = []
     finished: dict[str, Run] = {}
     for (name, seed), run in runs.items():
@@ -90,7 +97,7 @@ def compare(
         print(f"\n== {run.method.title}, seed {seed}{earlier}", flush=True)
         rows.append({"method": run.method.title, "seed": seed, **run.result()})
         finished.setdefault(name, run)
-        write_results(out, rows, _note(overlays, overrides))
+        write_results(out, rows, note)
     _draw(out / "results.png", finished)
     print(f"\n{summarise(rows)}\ntables: {out / 'results.csv'}, results.md\npicture: {out / 'results.png'}")
 

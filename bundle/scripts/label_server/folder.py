@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from monai.bundle.utils import merge_kv
 from scripts.check.source import read_source
 from scripts.command import BUNDLE
 from scripts.errors import InputError
+from scripts.volume_io.paths import replacing
 
 __all__ = ["MODEL", "merged_configs", "write_app"]
 
@@ -73,10 +73,8 @@ def write_app(folder: Path, sample: Path, configs: Mapping[str, Mapping[str, Any
     for name in ("metadata.json", "logging.conf", "multi_gpu_train.yaml"):
         _link(model / "configs" / name, BUNDLE / "configs" / name)
     for base, config in configs.items():
-        path = model / "configs" / f"{base}.json"
-        temporary = path.with_suffix(".tmp")
-        ConfigParser.export_config_file(dict(config), temporary, indent=2)
-        os.replace(temporary, path)
+        with replacing(model / "configs" / f"{base}.json") as temporary:
+            ConfigParser.export_config_file(dict(config), temporary, indent=2)
 
 
 def _merge(parsers: Mapping[str, ConfigParser], overlay: Mapping[str, Any], name: str) -> None:
