@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import multiprocessing
 import os
 import random
 import signal
@@ -12,10 +13,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from operator import floordiv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -35,6 +39,7 @@ from scripts.blockwise.table import check_table
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.representation import Affinity
+from scripts.start import start
 from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors, read_maps, write_volume
 from scripts.watershed import (
     AffinityWatershed,
@@ -345,8 +350,6 @@ def test_a_run_killed_when_its_labels_had_just_been_moved_is_finished_by_the_nex
 
 def children(pid: int) -> list[int]:
     """Workers of a run: its children but for the resource tracker of multiprocessing."""
-    import psutil
-
     try:
         found = psutil.Process(pid).children()
         return [child.pid for child in found if "resource_tracker" not in " ".join(child.cmdline())]
@@ -366,6 +369,45 @@ def test_a_dead_worker_is_told_in_one_line(pred: Path, tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "a worker died" in message.splitlines()[-1]
     assert "Traceback" not in message
+
+
+def test_a_defect_in_a_worker_is_told_in_one_line_and_none_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    schedule = Schedule(workers=2)
+
+    def main() -> None:
+        with schedule.running():
+            schedule.run("a stage", partial(floordiv, 1), [1, 0], lambda block: 1)
+
+    with pytest.raises(SystemExit) as ended:
+        start(main, [])
+    assert multiprocessing.active_children() == []
+    line = str(ended.value.code)
+    assert line.startswith("error: ZeroDivisionError: integer division or modulo by zero, in a worker. Details: ")
+    assert "Traceback" in Path(line.rpartition("Details: ")[2]).read_text()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_workers_end_with_a_run_that_is_killed() -> None:
+    """As at the end of memory, or of a job's time; asleep or at work."""
+    code = (
+        "import time; from scripts.blockwise.schedule import Schedule\n"
+        "if __name__ == '__main__':\n    schedule = Schedule(workers=2)\n"
+        "    with schedule.running(): schedule.run('a stage', time.sleep, [0, 900], lambda block: 1)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=BUNDLE, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(workers := children(run.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(1)  # until they have begun
+    run.kill()
+    run.wait()
+    while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(workers) == 2
+    assert not [worker for worker in workers if psutil.pid_exists(worker)]
 
 
 def test_shards_wait_for_each_other_and_give_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:

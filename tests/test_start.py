@@ -68,6 +68,12 @@ def test_a_command_that_ends_well_returns(capsys: Said) -> None:
         (MemoryError("Unable to allocate 9 TiB"), None, 1, "error: not enough memory: Unable to allocate 9 TiB"),
         (torch.OutOfMemoryError("CUDA out of memory"), None, 1, "error: not enough memory: CUDA"),
         (
+            RuntimeError("[/p/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1. This is"),
+            None,
+            1,
+            "error: another process of this run has ended or does not answer (Connection closed by peer [127.",
+        ),
+        (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.h5"),
             None,
             1,

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from scripts.errors import InputError
 from scripts.loader import TrainingLoader
 from scripts.start import plain_errors
-from scripts.worker import SHARED_MEMORY_FULL, said_by_worker, shared_memory_is_full
+from scripts.worker import SHARED_MEMORY_FULL, WorkerStart, said_by_worker, shared_memory_is_full
 
 Run = Callable[..., Any]
 
@@ -128,6 +128,20 @@ def test_a_busy_worker_ends_though_it_ignores_sigterm() -> None:
     next(iter(loader))
     loader.end()
     assert multiprocessing.active_children() == []
+
+
+def test_a_loader_that_nothing_else_ends_says_that_there_is_no_room_and_ends_by_sigterm() -> None:
+    """As that of inference: the feeder's error would have it wait for ever."""
+    options: dict[str, Any] = {"num_workers": 1, "worker_init_fn": WorkerStart(ends_by_sigterm=True)}
+    with pytest.raises(RuntimeError, match="DataLoader worker") as raised:
+        list(DataLoader(Items(NoRoom), **options))
+    assert said_by_worker(raised.value) == SHARED_MEMORY_FULL
+    passing = iter(DataLoader(Items(lambda index: signal.pause() if index else index), **options))
+    next(passing)
+    [worker] = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(timeout=30)
+    assert worker.exitcode is not None
 
 
 def test_other_errors_are_none_of_a_worker() -> None:

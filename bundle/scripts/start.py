@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from scripts.worker import SHARED_MEMORY_FULL, said_by_worker, shared_memory_is_full
+from scripts.worker import SHARED_MEMORY_FULL, defect_in_worker, said_by_worker, shared_memory_is_full
 
 __all__ = ["expected_error", "plain_errors", "start"]
 
@@ -112,6 +112,9 @@ def _ending(error: BaseException) -> tuple[str, int] | None:
             return "", CLOSED_PIPE
         if (message := _of_the_machine(cause)) is not None:
             return f"error: {message}", 1
+    for cause in _causes(error):
+        if type(cause).__name__ == "_RemoteTraceback":  # as concurrent.futures hands it over
+            return f"error: {defect_in_worker(str(cause))}", 1
     return None
 
 
@@ -136,11 +139,23 @@ def _of_the_machine(error: BaseException) -> str | None:
         return f"not enough memory: {text or 'none left'}. Take a smaller part, patch, window or block."
     if shared_memory_is_full(error):
         return SHARED_MEMORY_FULL
+    if isinstance(error, RuntimeError) and ("gloo" in text or type(error).__name__.startswith("Dist")):
+        return _of_another_process(text)
     if isinstance(error, OSError):
         place = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         reason = error.strerror or text or type(error).__name__
         return f"{place or 'input or output'}: {reason}. {_ADVICE.get(error.errno or 0, '')}".rstrip()
     return None
+
+
+def _of_another_process(text: str) -> str:
+    """What gloo and NCCL say, without the place in their code."""
+    first = text.partition(". ")[0]
+    reason = first.rpartition(".cc:")[2].partition("] ")[2] or first
+    return (
+        f"another process of this run has ended or does not answer ({reason}). Its own line says why. Checkpoints are "
+        "whole: give the same command again, a training with --resume true."
+    )
 
 
 def _is_full(error: BaseException, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Worker processes of data loaders: what they do first, how they end with the training, what is said when one fails.
+"""Worker processes: what they do first, how they end with what started them, what is said when one fails.
 
 Only the standard library is imported here, since `scripts.start` needs the messages.
 """
@@ -6,6 +6,7 @@ Only the standard library is imported here, since `scripts.start` needs the mess
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import multiprocessing.queues
 import os
 import re
@@ -13,10 +14,18 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHARED_MEMORY_FULL", "WorkerStart", "said_by_worker", "shared_memory_is_full"]
+__all__ = [
+    "SHARED_MEMORY_FULL",
+    "WorkerStart",
+    "defect_in_worker",
+    "end_with_parent",
+    "said_by_worker",
+    "shared_memory_is_full",
+]
 
 SHARED_MEMORY_FULL = (
     "shared memory is full: data-loader workers hand over batches through /dev/shm. Give --num_workers 0 or a larger "
@@ -40,15 +49,43 @@ class WorkerStart:
 
     A batch that cannot be handed over ends the worker. Python would print the error, drop the batch, and leave the
     training to wait for it for ever.
+
+    Args:
+        ends_by_sigterm: leave Ctrl-C alone to the process that started it, as for a loader that nothing else ends.
     """
+
+    def __init__(self, ends_by_sigterm: bool = False) -> None:
+        self.ignored = (signal.SIGINT,) if ends_by_sigterm else (signal.SIGINT, signal.SIGTERM)
 
     def __call__(self, worker: int) -> None:
         """Set both in the worker of this number."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self.ignored:
             signal.signal(number, signal.SIG_IGN)
         if hasattr(signal, "SIGBUS"):  # memory that /dev/shm has no room for; torch's own handler prints lines
             signal.signal(signal.SIGBUS, signal.SIG_DFL)
         multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]
+
+
+def end_with_parent() -> None:
+    """Let this process, one that multiprocessing started, end as soon as that which started it does, by a kill too.
+
+    A worker that waits for work holds both ends of the queue, and so would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def defect_in_worker(details: str, worker: str = "a worker") -> str:
+    """Return the line for a traceback from a worker, which goes to a file that the line names."""
+    first = re.split(r"\n\n(?:The above exception|During handling)", details)[0]  # MONAI raises its own from it
+    last = [line for line in first.splitlines() if line.strip('" ') and not line[0].isspace()][-1]
+    return f"{last.rstrip('.')}, in {worker}. {_kept(details)}"
 
 
 def said_by_worker(error: BaseException) -> str | None:
@@ -86,18 +123,16 @@ def _said_by_exception(details: str) -> str:
         return " ".join(ours[-1].split())
     if "torch_" in details and "No space left" in details:
         return SHARED_MEMORY_FULL
-    first = re.split(r"\n\n(?:The above exception|During handling)", details)[0]  # MONAI raises its own from it
-    last = [line for line in first.splitlines() if line and not line[0].isspace()][-1]
-    return f"{last.rstrip('.')}, in a data-loader worker. {_kept(details)}"
+    return defect_in_worker(details, "a data-loader worker")
 
 
 def _kept(details: str) -> str:
     """Where a traceback was written."""
-    path = Path(tempfile.gettempdir()) / f"data_loader_worker_{os.getpid()}.txt"
+    path = Path(tempfile.gettempdir()) / f"worker_of_{os.getpid()}.txt"
     try:
         path.write_text(details)
     except OSError:
-        return "Give --num_workers 0 to see where."
+        return "Give --num_workers 0 (block by block: --workers 1) to see where."
     return f"Details: {path}"
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from scripts.blockwise.cluster import dask_cluster
 from scripts.errors import InputError
+from scripts.worker import end_with_parent
 
 __all__ = ["Schedule", "Work"]
 
@@ -85,7 +86,8 @@ class Schedule:
                 yield cluster.run
         elif self.workers > 1:
             # spawned, not forked: libraries with threads (HDF5, tensorstore, torch) do not survive a fork
-            with ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn")) as pool:
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(self.workers, spawn, initializer=end_with_parent) as pool:
                 yield lambda work, blocks: _by_processes(pool, work, blocks)
         else:
             yield _here
