@@ -141,6 +141,16 @@ def test_prediction_block_by_block_is_measured(tool: Any) -> None:
     assert result["voxels_per_second"] > 0 < result["bytes_for_voxel_of_block"]
 
 
+def test_inference_from_file_to_files_stays_within_its_memory(tool: Any) -> None:
+    result = tool("prediction").files((48, 320, 320), 1)
+    # 21 to 24 for large volumes (PERFORMANCE.md); libraries that are loaded meanwhile take some 50 MB
+    assert result["bytes_for_voxel"] < 30 + 50e6 / (48 * 320 * 320)
+    assert (
+        f"{result['bytes_for_voxel']:.1f} bytes for each voxel"
+        in tool("figure").lines("files", {"shape": (48, 320, 320), **result})[0]
+    )
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"results": [1]}', _HOLDS.format('"no"'), _HOLDS.format(0)])
 def test_a_file_without_figures_is_said_before_any_work(tmp_path: Path, content: str | None) -> None:
     old = tmp_path / "old.json"

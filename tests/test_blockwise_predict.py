@@ -24,13 +24,14 @@ from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.checkpoint import WeightsSaver
 from scripts.errors import InputError
-from scripts.inferer import MapInferer, PartInferer, WindowGrid, pad_by_reflection
+from scripts.inferer import MapInferer, PartInferer, WindowGrid
 from scripts.inferer.padding import reflected
 from scripts.intensity import GreyScale, ScaleGreyValues
 from scripts.networks import SegmentationGenerator
 from scripts.preflight import expected_error
 from scripts.representation import Contour, Foreground, Representation
 from scripts.volume_io import create_zarr, open_volume, read_maps, write_volume
+from test_inferer import pad_by_reflection
 
 SHAPE = (23, 50, 61)
 BLOCKS = [(23, 50, 61), (12, 50, 61), (10, 24, 32), (9, 17, 20), (16, 32, 32)]

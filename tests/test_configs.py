@@ -19,7 +19,7 @@ from torch import nn
 from scripts.trainer import UNPUBLISHED, CySGANTrainer
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
-SHARED = ["representation", "decoder", "network_def", "window", "overlap", "window_padding", "device"]
+SHARED = ["representation", "decoder", "network_def", "window", "overlap", "window_padding", "blending", "device"]
 SHARED += ["intensity_percentiles", "bundle_root", "dataset_dir", "contour_dilation", "contour_axes", "spacing"]
 SHARED += ["distance_per_section", "distance_levels", "seed_distance"]
 # what an overlay adds on purpose; every other key of it is one of its base's
@@ -333,7 +333,17 @@ MAY_CHANGE = {
         "training",
     ),
     # decoding and validation
-    *("seed_distance", "decoder", "overlap", "window", "window_padding", "validate", "validate_y", "held_out"),
+    *(
+        "seed_distance",
+        "decoder",
+        "overlap",
+        "window",
+        "window_padding",
+        "blending",
+        "validate",
+        "validate_y",
+        "held_out",
+    ),
     # X and Y apart are compared; the epoch's length and the maps by the checkpoint itself, networks by their shapes
     *("intensity_percentiles", "epoch_length", "representation", "network_def", "network"),
     # made of the keys above; random transforms are compared by their classes, volumes by their shapes

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SlidingWindowInferer, sliding_window_inference
 from torch import nn
 
 from scripts.errors import InputError
-from scripts.inferer import MapInferer, pad_by_reflection
+from scripts.inferer import MapInferer
 from scripts.inferer.orientation import orient, orientations, restore
+from scripts.inferer.window import window_weights
 
 
 class ThreeMaps:
@@ -48,6 +51,16 @@ def expected(x: torch.Tensor) -> torch.Tensor:
     """The image and the three maps that Pointwise must give."""
     maps = [(torch.tanh(x) + 1) / 2, torch.sigmoid(2 * x), torch.sigmoid(-x), (torch.tanh(0.5 * x) + 1) / 2]
     return torch.cat(maps, 1)
+
+
+def pad_by_reflection(volume: torch.Tensor, padding: tuple[int, ...]) -> torch.Tensor:
+    """Pad both ends of z, y and x of (B, C, Z, Y, X); what a short side cannot reflect is replicated."""
+    fits = [min(p, n - 1) for p, n in zip(padding, volume.shape[2:], strict=True)]
+    rest = [p - fit for p, fit in zip(padding, fits, strict=True)]
+    for sides, mode in ((fits, "reflect"), (rest, "replicate")):
+        if any(sides):
+            volume = F.pad(volume, [side for side in reversed(sides) for _ in range(2)], mode=mode)
+    return volume
 
 
 @pytest.fixture
@@ -149,14 +162,6 @@ def test_progress_can_be_silent(volume, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_reflection_and_where_it_is_impossible_replication():
-    line = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 1, 1, 1, 3)
-    padded = pad_by_reflection(line, (1, 0, 4))
-    assert padded[0, 0, 1, 0].tolist() == [3, 3, 3, 2, 1, 2, 3, 2, 1, 1, 1]
-    assert padded.shape == (1, 1, 3, 1, 11)
-    assert pad_by_reflection(line, (0, 0, 0)) is line
-
-
 def test_the_network_and_the_input_are_left_as_they_were(volume):
     network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.Dropout(0.0)).train()
     before = volume.clone()
@@ -190,10 +195,43 @@ def test_meta_data_is_kept(volume):
     torch.testing.assert_close(maps.as_tensor(), expected(volume)[:, 1:], atol=2e-6, rtol=0)
 
 
-def test_buffered_accumulation_is_the_same(volume):
-    plain = MapInferer(ThreeMaps(), (5, 8, 11), progress=False)(volume, Pointwise())
-    buffered = MapInferer(ThreeMaps(), (5, 8, 11), progress=False, buffer_steps=2)(volume, Pointwise())
-    torch.testing.assert_close(plain, buffered, atol=2e-6, rtol=0)
+@pytest.mark.parametrize("mode", ["gaussian", "constant"])
+def test_maps_are_those_of_monais_sliding_window(volume, mode):
+    torch.manual_seed(0)
+    network = nn.Conv3d(1, 4, 3, padding=1)
+    inferer = MapInferer(ThreeMaps(), (5, 8, 11), 1, 0.5, mode, padding=(4, 3, 30), with_image=True, progress=False)
+    padded, size = pad_by_reflection(volume, (4, 3, 30)), (5, 8, 11)
+    options = {"overlap": 0.5, "mode": mode, "sigma_scale": 0.1}
+    with torch.no_grad():
+        expected = sliding_window_inference(padded, size, 1, inferer.predictor(network), **options)
+    expected = expected[:, :, 4:-4, 3:-3, 30:-30].clamp(0, 1)
+    torch.testing.assert_close(inferer(volume, network), expected, atol=1e-6, rtol=0)
+    inferer.as_bytes = True
+    off = inferer(volume, network).int() - (expected * 255).int()
+    assert off.abs().max() <= 1 and (off != 0).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(33, 257, 257), (16, 32, 31), (5, 1, 4)])
+def test_published_weights_are_those_of_the_authors(size):
+    """Their code: 1e-4 + exp(-d² / (2 · 0.2²)), d the distance from the middle on a grid from -1 to 1."""
+    axes = [np.linspace(-1, 1, side) if side > 1 else np.zeros(1) for side in size]
+    distance = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
+    weights = window_weights(size, "published", 0.1).numpy()
+    np.testing.assert_allclose(weights, 1e-4 + np.exp(-(distance**2) / (2 * 0.2**2)), rtol=1e-4)
+    assert weights.min() < 2e-4 or min(size) < 16
+    assert window_weights(size, "gaussian", 0.1).min() >= 9.9e-4
+
+
+def test_published_weights_reach_the_maps(volume):
+    starts = iter([0.0, 1.0, 0.0])
+
+    def numbered(x: torch.Tensor) -> torch.Tensor:
+        return torch.full((1, 4, *x.shape[2:]), next(starts) * 200 - 100)  # sigmoid: 0, 1, 0
+
+    inferer = MapInferer(ThreeMaps(), (1, 1, 33), mode="published", padding=0, progress=False)
+    got = inferer(torch.zeros(1, 1, 1, 1, 65), numbered)[0, 0, 0, 0]
+    weight = window_weights((1, 1, 33), "published", 0.1)[0, 0]
+    torch.testing.assert_close(got[16:32], weight[:16] / (weight[:16] + weight[16:32]))
 
 
 def test_it_is_built_from_a_config():

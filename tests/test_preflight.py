@@ -30,6 +30,7 @@ from scripts.preflight import (
 )
 from scripts.representation import Foreground, Representation
 from scripts.volume_io import write_volume
+from scripts.volume_io.files import load
 from scripts.watershed import AffinityWatershed
 
 Run = Callable[..., Any]
@@ -258,6 +259,22 @@ def test_volumes_that_another_program_hands_over_are_those_checked(
     assert not out.exists()
     infer([item])
     assert sorted(path.name for path in out.iterdir()) == ["imageY_instances.tif", "imageY_maps.h5"]
+
+
+def test_a_single_volume_and_its_label_are_read_once(
+    run_here: Run, pointwise: dict[str, Any], volumes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: Any, *given: Any) -> Any:
+        read.append(Path(path).name)
+        return load(path, *given)
+
+    for place in ("adapter", "files"):
+        monkeypatch.setattr(f"scripts.volume_io.{place}.load", counted)
+    files = {"image": volumes / "imageX_0.tif", "label": volumes / "labelX_0.tif", "output_dir": tmp_path / "out"}
+    run_here("evaluating", "inference", "evaluate", **files, **pointwise)
+    assert read == ["imageX_0.tif", "labelX_0.tif"]
 
 
 def test_several_volumes_are_checked_with_their_labels(volumes: Path, tmp_path: Path) -> None:

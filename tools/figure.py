@@ -41,6 +41,7 @@ _COUNTS = {
     "memory_before_mb": "{:,.0f} MB before",
     "waits_percent": "waits {:.1f} %",
     "worker_memory_mb": "{:,.0f} MB each worker",
+    "bytes_for_voxel": "{:.1f} bytes for each voxel",
     "milliseconds_fresh": "{:.1f} ms with memory fetched anew",
     "milliseconds_reused": "{:.1f} ms with memory reused",
 }

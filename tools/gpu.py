@@ -60,7 +60,7 @@ def main() -> None:
 def _inference(configs: tuple[str, ...], amp: bool) -> tuple[float, float]:
     """Seconds for a volume, all of it on the GPU; and how far the maps of a window are from the CPU's in float32."""
     parser = parsed(configs, GPU)
-    parser["inferer"].update({"progress": False, "with_image": False, "amp": amp})
+    parser["inferer"].update({"progress": False, "with_image": False, "as_bytes": False, "amp": amp})
     network, inferer = parser.get_parsed_content("network").eval(), parser.get_parsed_content("inferer")
     image = torch.rand(1, 1, *VOLUME, device="cuda") * 2 - 1
     watch = Stopwatch()

@@ -1,4 +1,4 @@
-"""Workloads of inference: one window, a volume in windows, and a volume in blocks."""
+"""Workloads of inference: one window, a volume in windows, from file to files, and in blocks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from machine import PRECISION
-from material import Shape, parsed
+from material import Shape, ellipsoids, parsed
 from scripts.allocator import reused_memory
 from scripts.blockwise.predict import Prediction, predict_volume
-from scripts.volume_io import create_zarr
+from scripts.volume_io import create_zarr, write_volume
 from stopwatch import Result, Stopwatch, operations, peak
 
 
@@ -49,6 +49,31 @@ def inference(shape: Shape, iterations: int, amp: bool) -> Result:
     z, y, x = (side - 2 * padding for side, padding in zip(inferer.roi_size, inferer.padding, strict=True))
     flops = operations(lambda: inferer(image[:, :, :z, :y, :x], network))
     return result | {"flops": flops * visited, "precision": PRECISION[amp]}
+
+
+def files(shape: Shape, iterations: int) -> Result:
+    """All that inference.yaml does, from a TIFF of uint16 to maps and instances; the network is one convolution."""
+    network = nn.Conv3d(1, 4, 1)
+    with torch.no_grad():  # image, foreground, contour and distance from the grey value alone
+        network.weight[:] = torch.tensor([1.0, 8.0, 0.0, 2.0]).view(4, 1, 1, 1, 1)
+        network.bias[:] = torch.tensor([0.0, 0.0, -8.0, 0.0])  # type: ignore[index]
+    changes = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 4, "kernel_size": 1}
+    with TemporaryDirectory() as folder:
+        named = {"image": f"{folder}/image.tif", "output_dir": f"{folder}/out", "model_path": f"{folder}/model.pt"}
+        torch.save(network.state_dict(), named["model_path"])
+        _write_ellipsoids(named["image"], shape)
+        watch = Stopwatch()
+        for _ in range(iterations):
+            parser = parsed(["inference"], {**named, "network_def": changes})
+            watch.time(lambda parser=parser: parser.get_parsed_content("run"), 1)
+        return watch.result(prod(shape), bytes_for_voxel=(peak() - watch.before) / prod(shape))
+
+
+def _write_ellipsoids(path: str, shape: Shape) -> None:
+    tile = ellipsoids((32, 128, 128), (12, 24, 24)) > 0
+    repeats = [-(-n // side) for n, side in zip(shape, tile.shape, strict=True)]
+    noise = np.random.default_rng(0).integers(0, 300, tile.shape, np.uint16)
+    write_volume(path, np.tile(tile * np.uint16(3000) + noise, repeats)[tuple(map(slice, shape))])
 
 
 def blocks(shape: Shape, iterations: int, block: Shape) -> Result:

@@ -31,7 +31,7 @@ class Segmenter:
 
     def __init__(self, configs: Sequence[str], model: str, **changes: Any) -> None:
         parser = parsed(configs, {"model_path": model})
-        parser["inferer"].update({"progress": False, "with_image": False, **changes})
+        parser["inferer"].update({"progress": False, "with_image": False, "as_bytes": False, **changes})
         part = parser.get_parsed_content
         self.network = part("network").eval()
         load_weights(self.network, model)

@@ -78,6 +78,13 @@ WORKLOADS: dict[str, Workload] = {
     "window_bfloat16": Workload(f"{_WINDOW}, bfloat16", "prediction.window", (33, 257, 257), 3, {"amp": True}),
     "inference": Workload(_VOLUME, "prediction.inference", (64, 320, 320), 1, {"amp": False}),
     "inference_bfloat16": Workload(f"{_VOLUME}, bfloat16", "prediction.inference", (64, 320, 320), 1, {"amp": True}),
+    "files": Workload(
+        "inference from a file of uint16 to maps and instances, one convolution as the network",
+        "prediction.files",
+        (128, 512, 512),
+        1,
+        asked="--only",
+    ),
     "blocks": Workload(
         "maps of a stored volume, blocks of 64 x 256 x 256, one convolution in the place of the network",
         "prediction.blocks",

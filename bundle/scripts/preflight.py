@@ -92,7 +92,8 @@ def check_inference(
 ) -> None:
     """See that every volume can be segmented and every result be written, so that none of several fails half-way.
 
-    The volumes are read for this, one at a time, and dropped again.
+    Several volumes are read for this, one at a time, and dropped again. A single one is checked when it is read to be
+    segmented, before any work, so that it is read once.
 
     Args:
         image: files, a pattern or a list; or the items of the dataset, which another program may have handed over.
@@ -120,7 +121,7 @@ def check_inference(
         load_weights(network, model_path, getattr(representation, "names", ()))
     if inferer is not None and (check_use := getattr(network, "check_use", None)) is not None:
         check_use(inferer.with_image, inferer.amp)
-    for item in items:
+    for item in items if len(items) > 1 else ():
         _check_item(item)
 
 

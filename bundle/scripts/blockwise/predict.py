@@ -140,7 +140,7 @@ def predict_volume(
     goes on from there.
 
     Memory of a worker, in bytes for each voxel of a block: C for the maps, the image's own size with the windows around
-    the block, and 6 (C + 1) in as many planes as a window has. It does not depend on the volume.
+    the block, and 4 (C + 1) in as many planes as a window has. It does not depend on the volume.
 
     Windows at the borders of blocks are computed for each block: (1 + 1/n)^3 times those of the whole, n the block's
     side in strides, where blocks begin on a stride, and (1 + 2/n)^3 where they do not.

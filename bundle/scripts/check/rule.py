@@ -106,6 +106,7 @@ RULES: dict[str, Rule] = {
     "window_padding": either(several(whole(0), 3), whole(0)),
     "overlap": either(number(0, 1, below=True), several(number(0, 1, below=True), 3)),
     "flips": one_of(1, 2, 4, 8, 16),
+    "blending": one_of("gaussian", "constant", "published"),
     **dict.fromkeys(("batch_size", "max_iterations", "epoch_length", "workers", "shards"), whole(1)),
     **dict.fromkeys(("checkpoint_interval", "validation_interval", "val_interval", "panel_interval"), whole(1)),
     **dict.fromkeys(("num_workers", "seed", "shard", "warm_up_iterations", "learning_rate_warm_up"), whole(0)),

@@ -1,9 +1,8 @@
 """Sliding-window inference of the target maps: activate in each window, then blend."""
 
-from scripts.inferer.padding import pad_by_reflection
 from scripts.inferer.part import PartInferer
 from scripts.inferer.shared import SharedMapInferer, slabs
 from scripts.inferer.sliding_window import MapInferer
 from scripts.inferer.window import WindowGrid
 
-__all__ = ["MapInferer", "PartInferer", "SharedMapInferer", "WindowGrid", "pad_by_reflection", "slabs"]
+__all__ = ["MapInferer", "PartInferer", "SharedMapInferer", "WindowGrid", "slabs"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from monai.data.utils import compute_importance_map
 
 from scripts.inferer.padding import reflected
-from scripts.inferer.sliding_window import MapInferer
-from scripts.inferer.window import WindowGrid
+from scripts.inferer.window import WindowGrid, window_weights
+
+if TYPE_CHECKING:
+    from scripts.inferer.sliding_window import MapInferer
 
 __all__ = ["PartInferer"]
 
@@ -26,8 +27,7 @@ class PartInferer:
     in the order of the whole, so that a voxel's value does not depend on how the volume is divided.
 
     Memory: in as many planes of the part as a window has, 4 (M + 1) bytes for each voxel (blended maps and the sum of
-    weights), 4 (M + 2) with the image, and about half as much again for those that are given; the image of `source` as
-    it is given, twice where the part touches the border of the volume; besides, a few windows.
+    weights), 4 (M + 2) with the image; the image of `source` as it is given; besides, a few planes and windows.
 
     Args:
         inferer: window, overlap, weights, padding, flips and the rest.
@@ -35,6 +35,7 @@ class PartInferer:
         shape: of the whole volume (Z, Y, X).
         normalise: grey values of the volume, float32, to those of the network, voxel by voxel.
         device: of the network; what is blended is blended there.
+        predict: what the inferer's `predictor` returns for the network, where it is more than that.
     """
 
     def __init__(
@@ -44,15 +45,14 @@ class PartInferer:
         shape: Sequence[int],
         normalise: Callable[[torch.Tensor], torch.Tensor],
         device: torch.device | str = "cpu",
+        predict: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         self.shape, self.padding = tuple(shape), inferer.padding
         self.windows = inferer.windows(shape)
         self.normalise, self.device = normalise, torch.device(device)
-        self._predict = inferer.predictor(network)
+        self._predict = predict or inferer.predictor(network)
         self._batch = inferer.sw_batch_size
-        self._weights = compute_importance_map(
-            self.windows.size, mode=inferer.mode, sigma_scale=inferer.sigma_scale, device=self.device
-        )
+        self._weights = window_weights(self.windows.size, inferer.mode, inferer.sigma_scale).to(self.device)
 
     def source(self, box: Box) -> Box:
         """Return the voxels (z, y, x) of the volume that the maps of a box depend on."""
@@ -79,8 +79,7 @@ class PartInferer:
             places = [(z, *place) for place in itertools.product(*windows.starts[1:])]
             for first in range(0, len(places), self._batch):
                 self._add(blend, places[first : first + self._batch], cut)
-            if (finished := blend.finished(after)) is not None:
-                yield finished
+            yield from blend.finished(after)
 
     @torch.no_grad()
     def _add(self, blend: _Blend, places: Sequence[Sequence[int]], cut: Callable[..., torch.Tensor]) -> None:
@@ -91,14 +90,11 @@ class PartInferer:
         """Return what cuts the window (1, z, y, x) that starts at a place of the padded volume."""
         extent = windows.extent()
         index = [axis - part.start for axis, part in zip(self._index(extent), source, strict=True)]
-        plain = all(np.array_equal(axis, np.arange(n)) for axis, n in zip(index, image.shape, strict=True))
-        padded = image if plain else image[np.ix_(*index)]
-        origin = [part.start for part in extent]
 
         def cut(place: Sequence[int]) -> torch.Tensor:
-            starts = [start - first for start, first in zip(place, origin, strict=True)]
-            box = tuple(slice(start, start + n) for start, n in zip(starts, windows.size, strict=True))
-            window = torch.from_numpy(padded[box].astype(np.float32))
+            starts = [start - first.start for start, first in zip(place, extent, strict=True)]
+            axes = [axis[start : start + n] for axis, start, n in zip(index, starts, windows.size, strict=True)]
+            window = torch.from_numpy(image[np.ix_(*axes)].astype(np.float32, copy=False))  # a copy in any case
             return self.normalise(window.to(self.device))[None]
 
         return cut
@@ -135,17 +131,18 @@ class _Blend:
             total[here] += channel[there] * weights
         self.weight[here] += weights
 
-    def finished(self, z: int) -> tuple[slice, torch.Tensor] | None:
-        """Give the planes before `z`, which no window reaches any more."""
+    def finished(self, z: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Give the planes before `z`, which no window reaches any more, one by one."""
         count = z - self.first
         if count <= 0 or self.total is None:
-            return None
-        maps = (self.total[:, :count] / self.weight[:count]).clamp_(0, 1)  # can leave [0, 1] by a rounding error
+            return
+        begin = self.first - self.part[0].start
+        for plane in range(count):
+            maps = self.total[:, plane : plane + 1] / self.weight[plane]
+            yield slice(begin + plane, begin + plane + 1), maps.clamp_(0, 1)  # can leave [0, 1] by a rounding error
         for sums in (*self.total, self.weight):
             _move_up(sums, count)
-        begin = self.first - self.part[0].start
         self.first += count
-        return slice(begin, begin + count), maps
 
 
 def _move_up(planes: torch.Tensor, count: int) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from monai.utils import convert_data_type, convert_to_dst_type
 from tqdm import tqdm
 
-from scripts.allocator import reused_memory
-from scripts.inferer.part import Box, PartInferer
+from scripts.inferer.part import Box
 from scripts.inferer.sliding_window import MapInferer
-from scripts.inferer.window import WindowGrid, check_images
+from scripts.inferer.window import WindowGrid
 
 __all__ = ["SharedMapInferer", "slabs"]
 
@@ -26,62 +23,27 @@ class SharedMapInferer(MapInferer):
     of processes: with one window at a time they are the same to the last bit. Those that reach from one slab into the
     next are computed by both processes. Where the group of processes has only one, or is none, this is `MapInferer`.
 
-    Memory: of rank 0 that of `MapInferer`, of the others the image and 4 (M + 1) bytes per voxel of their slab; beside
-    these, a few windows.
+    Memory: that of `MapInferer`; of ranks above 0 with the maps of their slab alone.
 
     Args: those of `MapInferer`.
     """
 
-    @torch.no_grad()
-    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Predict the maps of whole volumes; all processes must be given the same ones.
-
-        Args:
-            inputs: as for `MapInferer`.
-            network: as for `MapInferer`, the same in all processes.
-            args: not taken where there are several processes.
-            kwargs: `device` alone.
-
-        Returns:
-            On rank 0 what `MapInferer` returns. On the others an empty batch of maps (B, M, 0, 0, 0).
-
-        Raises:
-            InputError: see `MapInferer`.
-            TypeError: arguments for the network are given.
-        """
+    def _maps(self, volume: torch.Tensor, predict: Callable[..., torch.Tensor], device: torch.device) -> torch.Tensor:
+        """Maps of a volume (Z, Y, X) on rank 0; on the others maps (M, 0, 0, 0)."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            return super().__call__(inputs, network, *args, **kwargs)
-        device = kwargs.pop("device", self.device) or inputs.device
-        if args or kwargs:
-            raise TypeError("SharedMapInferer: arguments for the network are not passed on to other processes.")
-        check_images(inputs)
-        with reused_memory():
-            volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
-            maps = torch.stack([self._maps(volume, network, device) for volume in volumes])
-        return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
-
-    def _maps(self, volume: torch.Tensor, network: Callable[..., Any], device: Any) -> torch.Tensor:
-        """Maps of a volume (Z, Y, X), on rank 0."""
+            return super()._maps(volume, predict, device)
         shape, rank = tuple(volume.shape), dist.get_rank()
         shares = slabs(self.windows(shape), shape, self.padding, dist.get_world_size())
-        channels = self.representation.channels + self.with_image
-        whole = torch.empty(channels, *(shape if rank == 0 else (0, 0, 0)), device=device)
+        whole = self._empty(shape if rank == 0 else (0, 0, 0), device)
         z, y, x = box = shares[rank]
-        own = whole[:, z, y, x] if rank == 0 else torch.empty(channels, *_sides(box), device=device)
+        own = whole[:, z, y, x] if rank == 0 else self._empty(_sides(box), device)
         if own.numel():
-            self._predict_box(volume, network, box, own)
+            title = f"maps, process 1 of {dist.get_world_size()}"
+            with tqdm(total=own.shape[1], desc=title, unit="plane", disable=not self.progress or rank > 0) as bar:
+                for planes in self._fill(own, volume, predict, box):
+                    bar.update(planes)
         _collect(whole, own, shares)
         return whole
-
-    def _predict_box(self, volume: torch.Tensor, network: Callable[..., Any], box: Box, maps: torch.Tensor) -> None:
-        part = PartInferer(self, network, volume.shape, lambda window: window, self.sw_device or volume.device)
-        source = volume[part.source(box)].float().cpu().numpy()
-        title = f"maps, process 1 of {dist.get_world_size()}"
-        disable = not self.progress or dist.get_rank() > 0
-        with tqdm(total=maps.shape[1], desc=title, unit="plane", disable=disable) as bar:
-            for planes, found in part.planes(source, box):
-                maps[:, planes] = found.to(maps)
-                bar.update(found.shape[1])
 
 
 def slabs(windows: WindowGrid, shape: Sequence[int], padding: Sequence[int], count: int) -> list[Box]:
@@ -125,7 +87,7 @@ def _collect(whole: torch.Tensor, own: torch.Tensor, shares: Sequence[Box]) -> N
             if dist.get_rank():
                 dist.send(own[channel].to(wire).contiguous(), 0)
             else:
-                part = torch.empty(_sides(shares[rank]), device=wire)
+                part = torch.empty(_sides(shares[rank]), dtype=whole.dtype, device=wire)
                 dist.recv(part, rank)
                 z, y, x = shares[rank]
                 whole[channel, z, y, x] = part.to(whole.device)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from monai.inferers import SlidingWindowInferer
-from monai.inferers.utils import sliding_window_inference
-from monai.utils import BlendMode, convert_data_type, convert_to_dst_type, ensure_tuple_rep
+from monai.utils import convert_data_type, convert_to_dst_type, ensure_tuple_rep
 from tqdm import tqdm
 
 from scripts.allocator import reused_memory
 from scripts.errors import InputError
 from scripts.flag import flag
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
-from scripts.inferer.padding import pad_by_reflection
-from scripts.inferer.window import WindowGrid, check_images
+from scripts.inferer.part import PartInferer
+from scripts.inferer.window import MODES, WindowGrid, check_images
 from scripts.scaling import checked_scale, resized, scaled_shape
 
 __all__ = ["MapInferer"]
@@ -39,8 +38,8 @@ class MapRepresentation(Protocol):
 class MapInferer(SlidingWindowInferer):
     """Blend the activated maps of a generator over overlapping windows of a volume of any size.
 
-    Memory: 4 (M + 2) bytes per padded voxel beside the input (padded copy, M maps, sum of weights), 20 for three maps,
-    and 4 more `with_image`; besides, a few windows. The flips cost none, they are averaged window by window.
+    Memory beside the input: the maps, 4 bytes per voxel and map, or 1 with `as_bytes`; in as many planes as a window
+    has, 4 (M + 1) bytes per voxel, 4 (M + 2) `with_image`; besides, a few windows. Flips cost none.
 
     Args:
         representation: what the channels after the first are (`channels`, `activate`, `to_unit`).
@@ -50,10 +49,9 @@ class MapInferer(SlidingWindowInferer):
             below 1 means the whole side.
         sw_batch_size: windows given to the network at once.
         overlap: part of a window that its neighbour covers too; 0.5 of 33 × 257 × 257 is a stride of 16 × 128 × 128.
-        mode: "gaussian" or "constant" weights in the window.
+        mode: "gaussian", "constant" or "published" weights in the window; see `scripts.inferer.window.window_weights`.
         sigma_scale: sigma of the Gaussian as a share of the whole window side. The reference's sigma is 0.2 on a grid
-            that runs from -1 to 1, i.e. of the half window: 0.1 here. (MONAI's weights are at least 1e-3, the
-            reference adds 1e-4.)
+            that runs from -1 to 1, i.e. of the half window: 0.1 here.
         padding: voxels (z, y, x) reflected at both ends of each axis before, and cropped after.
         flips: number of orientations that are averaged: 1 none, 2 flips of x, 4 of y and x, 8 of z, y and x, and 16
             those with y and x swapped as well.
@@ -65,12 +63,11 @@ class MapInferer(SlidingWindowInferer):
             objects brighter than what surrounds them. None looks at every window.
         progress: show a bar with the time left.
         sw_device: device of the network, by default that of the input.
-        device: device of the blended maps, by default that of the input.
-        buffer_steps: see MONAI's `SlidingWindowInferer`.
-        buffer_dim: see MONAI's `SlidingWindowInferer`.
+        device: device of the maps, by default that of the input.
+        as_bytes: give the maps as uint8, 255 times what they are, truncated, as the reference writes them.
 
     Raises:
-        InputError: if `flips` is not one of the numbers above or a padding is negative.
+        InputError: if `flips` is not one of the numbers above, a padding is negative or `mode` is unknown.
     """
 
     def __init__(
@@ -79,7 +76,7 @@ class MapInferer(SlidingWindowInferer):
         roi_size: Sequence[int] = (33, 257, 257),
         sw_batch_size: int = 1,
         overlap: Sequence[float] | float = 0.5,
-        mode: BlendMode | str = "gaussian",
+        mode: str = "gaussian",
         sigma_scale: Sequence[float] | float = 0.1,
         padding: Sequence[int] | int = (4, 16, 16),
         flips: int = 1,
@@ -90,13 +87,13 @@ class MapInferer(SlidingWindowInferer):
         empty_below: float | None = None,
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
-        buffer_steps: int | None = None,
-        buffer_dim: int = -1,
+        as_bytes: bool | str = False,
     ) -> None:
         """See the class."""
-        super().__init__(
-            roi_size, sw_batch_size, overlap, mode, sigma_scale, sw_device=sw_device, device=device, progress=progress
-        )
+        super().__init__(roi_size, sw_batch_size, overlap, sw_device=sw_device, device=device, progress=progress)
+        if mode not in MODES:
+            raise InputError(f"blending is {mode}; expected one of {', '.join(MODES)}")
+        self.mode, self.sigma_scale = mode, sigma_scale  # type: ignore[assignment]
         if flips not in FLIPS:
             raise InputError(f"flips is {flips}; expected one of {', '.join(map(str, FLIPS))}")
         self.padding: tuple[int, ...] = ensure_tuple_rep(padding, 3)
@@ -107,7 +104,7 @@ class MapInferer(SlidingWindowInferer):
         self.flips = flips
         self.with_image, self.amp = flag(with_image, "with_image"), flag(amp, "amp")
         self.empty_below = empty_below
-        self.buffer_steps, self.buffer_dim = buffer_steps, buffer_dim
+        self.as_bytes = flag(as_bytes, "as_bytes")
 
     @torch.no_grad()
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -120,29 +117,19 @@ class MapInferer(SlidingWindowInferer):
             kwargs: passed to the network, but `device` overrides that of the constructor.
 
         Returns:
-            Maps (B, M, Z, Y, X), or (B, 1 + M, Z, Y, X) with the image first, float32 in [0, 1]; a MetaTensor if
-            `inputs` is one.
+            Maps (B, M, Z, Y, X), or (B, 1 + M, Z, Y, X) with the image first, float32 in [0, 1] or bytes; a MetaTensor
+            if `inputs` is one.
 
         Raises:
             InputError: if `inputs` is no batch of one-channel volumes, or the network returns another shape.
         """
         check_images(inputs)
-        device = kwargs.pop("device", self.device)
-        padded = pad_by_reflection(convert_data_type(inputs, torch.Tensor)[0].float(), self.padding)
-        windows = self.windows(inputs.shape[2:])
-        predict_windows = self.predictor(network, *args, **kwargs)
-        total = len(padded) * len(windows)
-        bar = tqdm(total=total, desc="maps", unit="window", disable=not self.progress)
-
-        def predict(batch: torch.Tensor) -> torch.Tensor:
-            maps = predict_windows(batch)
-            bar.update(len(batch))
-            return maps
-
-        with bar, reused_memory():
-            blended = self._blend(padded, windows.size, predict, device)
-        z, y, x = (slice(p, p + n) for p, n in zip(self.padding, inputs.shape[2:], strict=True))
-        maps = blended[:, :, z, y, x].clamp_(0, 1)  # a weighted mean can leave [0, 1] by a rounding error
+        device = torch.device(kwargs.pop("device", self.device) or inputs.device)
+        predict = self.predictor(network, *args, **kwargs)
+        with reused_memory():
+            volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
+            found = [self._maps(volume, predict, device) for volume in volumes]
+        maps = found[0][None] if len(found) == 1 else torch.stack(found)
         return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
 
     def windows(self, shape: Sequence[int]) -> WindowGrid:
@@ -163,23 +150,40 @@ class MapInferer(SlidingWindowInferer):
         forward = self._forward(network, *args, **kwargs)
         return lambda batch: self._predict(batch, forward)
 
-    def _blend(
-        self, padded: torch.Tensor, window: Sequence[int], predict: Callable[..., torch.Tensor], device: Any
-    ) -> torch.Tensor:
-        blended: Any = sliding_window_inference(
-            padded,
-            window,
-            self.sw_batch_size,
-            predict,
-            overlap=self.overlap,
-            mode=self.mode,
-            sigma_scale=self.sigma_scale,
-            sw_device=self.sw_device,
-            device=device,
-            buffer_steps=self.buffer_steps,
-            buffer_dim=self.buffer_dim,
+    def _maps(self, volume: torch.Tensor, predict: Callable[..., torch.Tensor], device: torch.device) -> torch.Tensor:
+        """Maps of a volume (Z, Y, X)."""
+        maps = self._empty(volume.shape, device)
+        inner = [slice(p, p + n) for p, n in zip(self.padding, volume.shape, strict=True)]
+        total = len(self.windows(volume.shape).overlapping(inner))
+        with tqdm(total=total, desc="maps", unit="window", disable=not self.progress) as bar:
+
+            def counted(batch: torch.Tensor) -> torch.Tensor:
+                found = predict(batch)
+                bar.update(len(batch))
+                return found
+
+            for _ in self._fill(maps, volume, counted, tuple(slice(0, n) for n in volume.shape)):
+                pass
+        return maps
+
+    def _empty(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
+        """Maps (M, Z, Y, X) to be filled."""
+        channels, dtype = (
+            self.representation.channels + self.with_image,
+            torch.uint8 if self.as_bytes else torch.float32,
         )
-        return blended
+        return torch.empty((channels, *shape), dtype=dtype, device=device)
+
+    def _fill(
+        self, maps: torch.Tensor, volume: torch.Tensor, predict: Callable[..., torch.Tensor], box: tuple[slice, ...]
+    ) -> Iterator[int]:
+        """Write the maps of a box of a volume, (M, z, y, x); yields how many planes were finished."""
+        where = self.sw_device or volume.device
+        part = PartInferer(self, predict, volume.shape, lambda window: window, where, predict)
+        source = volume[part.source(box)].float().cpu().numpy()
+        for planes, unit in part.planes(source, box):
+            maps[:, planes] = (unit.mul_(255) if self.as_bytes else unit).to(maps)
+            yield unit.shape[1]
 
     def _predict(self, batch: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Maps of a batch of windows, those that are empty left out."""
@@ -200,7 +204,7 @@ class MapInferer(SlidingWindowInferer):
         return (batch >= self.empty_below).float().mean((1, 2, 3, 4)) > 0.01
 
     def _average(self, batch: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """Mean over the orientations; always a new tensor, for MONAI multiplies it by the weights in place."""
+        """Mean over the orientations; always a new tensor."""
         total = torch.zeros((), device=batch.device)
         for turn in orientations(self.flips):
             oriented = orient(batch, turn)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from monai.data.utils import dense_patch_slices
+from monai.data.utils import compute_importance_map, dense_patch_slices
 
 from scripts.errors import InputError
 
-__all__ = ["WindowGrid", "check_images"]
+__all__ = ["MODES", "WindowGrid", "check_images", "window_weights"]
+
+MODES = ("gaussian", "constant", "published")
 
 
 class WindowGrid(NamedTuple):
@@ -54,6 +56,22 @@ class WindowGrid(NamedTuple):
         """Return the box that the windows cover."""
         axes = zip(self.starts, self.size, strict=True)
         return tuple(slice(starts[0], starts[-1] + side) for starts, side in axes)
+
+
+def window_weights(size: Sequence[int], mode: str, sigma_scale: Sequence[float] | float) -> torch.Tensor:
+    """Return how much each voxel of a window counts where windows overlap, (z, y, x) float32.
+
+    Args:
+        size: of the window (z, y, x).
+        mode: "gaussian" or "constant", as MONAI has them (at least 1e-3); or "published", as the authors' code has
+            it: a Gaussian of sigma 0.2 on a grid from -1 to 1, plus 1e-4.
+        sigma_scale: of "gaussian", sigma as a share of the side.
+    """
+    if mode != "published":
+        return compute_importance_map(tuple(size), mode=mode, sigma_scale=sigma_scale)
+    z, y, x = (torch.linspace(-1, 1, side) if side > 1 else torch.zeros(1) for side in size)
+    square = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2
+    return torch.exp(square / (-2 * 0.2**2)) + 1e-4
 
 
 def check_images(inputs: torch.Tensor) -> None:

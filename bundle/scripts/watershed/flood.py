@@ -97,12 +97,13 @@ class _Flood:
         self.blocked = blocked_value(state.dtype)
         self.index = np.int32 if state.size < 2**31 else np.int64
         self.state, self.labels = state.reshape(-1), labels.reshape(-1)
-        seeds = np.flatnonzero(self.labels)
-        heights = self.state[seeds]
-        self.state[seeds] = self.blocked
         self.waiting: dict[int, list[np.ndarray]] = {}
         self.levels: list[int] = []  # the keys of `waiting`, a heap
-        self._wait(seeds, heights)
+        for begin in range(0, self.labels.size, plane):  # by section: sorting takes 24 bytes for each seed voxel
+            seeds = np.flatnonzero(self.labels[begin : begin + plane]) + begin
+            heights = self.state[seeds]
+            self.state[seeds] = self.blocked
+            self._wait(seeds, heights)
 
     def start(self, voxels: np.ndarray, label: int) -> None:
         """Flood from voxels before anything else."""
