@@ -123,13 +123,6 @@ def test_the_traceback_of_a_defect_is_in_the_file_that_is_named(
     assert "Give --num_workers 0" in (said_by_worker(raised.value) or "")
 
 
-def test_a_busy_worker_ends_though_it_ignores_sigterm() -> None:
-    loader = TrainingLoader(Items(lambda index: signal.pause() if index else index), num_workers=1)
-    next(iter(loader))
-    loader.end()
-    assert multiprocessing.active_children() == []
-
-
 def test_a_loader_that_nothing_else_ends_says_that_there_is_no_room_and_ends_by_sigterm() -> None:
     """As that of inference: the feeder's error would have it wait for ever."""
     options: dict[str, Any] = {"num_workers": 1, "worker_init_fn": WorkerStart(ends_by_sigterm=True)}
