@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from scripts.command import BUNDLE, as_read, run_bundle
-from scripts.errors import InputError
+from scripts.command import BUNDLE, _status, as_read, run_bundle
+from scripts.errors import UNFINISHED, InputError, StoppedError
+from scripts.start import start
 
 
 def test_the_bundle_is_found_from_anywhere() -> None:
@@ -36,3 +42,44 @@ def test_a_path_that_looks_like_a_number_is_handed_on_as_a_name() -> None:
     }
     assert as_read(given) == {**given, "dataset_dir": "0x10"}
     assert as_read({"image_x": "['a.tif','b.tif']"}) == {"image_x": ["a.tif", "b.tif"]}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_handed_on_and_the_command_ends_first(number: signal.Signals, tmp_path: Path) -> None:
+    ready, written = tmp_path / "ready", tmp_path / "checkpoint"
+    code = f"""
+import pathlib, signal, sys, time
+def stop(*_):
+    time.sleep(0.3)
+    pathlib.Path({str(written)!r}).touch()
+    sys.exit({UNFINISHED})
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path({str(ready)!r}).touch()
+time.sleep(60)
+"""
+
+    def send() -> None:
+        while not ready.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(StoppedError, match=rf"stopped by {number.name}; .* status {UNFINISHED}") as raised:
+        _status([sys.executable, "-c", code], os.environ)
+    sender.join()
+    assert written.exists() and signal.getsignal(number) is before
+
+    def stopped() -> None:
+        raise raised.value
+
+    with pytest.raises(SystemExit) as ended:
+        start(stopped, [])
+    assert ended.value.code == UNFINISHED
+
+
+def test_a_command_that_was_stopped_by_itself_is_not_a_failure() -> None:
+    with pytest.raises(StoppedError, match="stopped; "):
+        _status([sys.executable, "-c", f"raise SystemExit({UNFINISHED})"], os.environ)
+    assert _status([sys.executable, "-c", "raise SystemExit(3)"], os.environ) == 3

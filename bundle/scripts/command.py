@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fire.parser import DefaultParseValue
@@ -14,7 +17,7 @@ from monai.bundle import ConfigParser
 
 from scripts.argument import PATHS
 from scripts.check.source import read_source
-from scripts.errors import InputError
+from scripts.errors import UNFINISHED, InputError, StoppedError
 
 __all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
 
@@ -25,6 +28,8 @@ BUNDLE = Path(__file__).resolve().parents[1]
 def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:
     """Run a command of this bundle, its progress bars on this terminal.
 
+    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it.
+
     Args:
         run_id: training, evaluating, run, ...
         configs: files, or names in `configs/` without extension; the base first.
@@ -32,6 +37,7 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
 
     Raises:
         InputError: it failed; its own message is above.
+        StoppedError: it stopped as it was asked to.
     """
     files = [str(BUNDLE / "configs" / f"{config}.yaml") if _is_name(config) else str(config) for config in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", run_id]
@@ -39,8 +45,45 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
     for key, value in overrides.items():
         command += [f"--{key}", _typed(key, value)]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    if subprocess.run(command, env=environment, check=False).returncode:
+    if _status(command, environment):
         raise InputError(f"the command failed, its message is above: {' '.join(command)}")
+
+
+def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit status of a command, once it has ended; SIGTERM and Ctrl-C meanwhile are for it.
+
+    Both are handed on as SIGTERM: a terminal gives Ctrl-C to the command, too, and a second one would stop a training
+    before its checkpoint is written. Signals come to the main thread alone; elsewhere they are left as they are.
+
+    Raises:
+        StoppedError: such a signal came, or the command stopped at one.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    asked: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if process is not None:
+            process.terminate()
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, hand_on) for number in heard}
+    try:
+        process = subprocess.Popen(command, env=environment)
+        if asked:  # before it had begun
+            process.terminate()
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked or status == UNFINISHED:
+        by = f" by {signal.Signals(asked[0]).name}" if asked else ""
+        raise StoppedError(
+            f"stopped{by}; the command that ran has ended with status {status}, and files are whole. Given again, a "
+            "comparison resumes where it was."
+        )
+    return status
 
 
 def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:

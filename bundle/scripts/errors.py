@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "InputError", "unwritable"]
+__all__ = ["UNFINISHED", "InputError", "StoppedError", "unwritable"]
 
 UNFINISHED = 75
 """Exit status of a command that has not finished and goes on when it is given again (EX_TEMPFAIL)."""
@@ -18,6 +18,10 @@ class InputError(ValueError):
 
     The message names the file or value, what was found, what was expected and what to do about it.
     """
+
+
+class StoppedError(Exception):
+    """A command was asked to stop, and did. The message says what it did; its exit status is `UNFINISHED`."""
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -105,6 +105,8 @@ def _ending(error: BaseException) -> tuple[str, int] | None:
     for cause in _causes(error):
         if type(cause).__name__ == "UnfinishedError":
             return f"{cause} Give the same command again when they are done.", 75
+        if type(cause).__name__ == "StoppedError":
+            return str(cause), 75
         if isinstance(cause, KeyboardInterrupt):
             return "stopped at once; what was written before is whole", INTERRUPTED
         if isinstance(cause, BrokenPipeError):
