@@ -176,7 +176,7 @@ def test_maps_and_images_of_another_shape_are_refused(tmp_path, image, maps):
 
 def test_a_path_that_cannot_be_written_is_named(tmp_path, image):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write the picture"):
+    with pytest.raises(InputError, match="cannot be written"):
         draw_report(tmp_path / "file" / "report.png", image)
 
 

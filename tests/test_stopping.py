@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
+from matplotlib.figure import Figure
 
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints, save_atomically
 from scripts.errors import UNFINISHED, InputError
 from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog, write_table, write_text
 from scripts.preflight import expected_error
+from scripts.report.style import save
 from scripts.start import plain_errors
 from scripts.volume_io import read_volume, write_volume
 from test_checkpoint import run, trainer
@@ -454,6 +456,7 @@ def writers() -> dict[str, Callable[[Path, int], None]]:
         "a.pt": lambda path, n: save_atomically({"n": torch.full((100,), n)}, path),
         "a.csv": lambda path, n: write_table(path, [{"n": n}]),
         "a.json": lambda path, n: write_text(path, str(n)),
+        "a.png": lambda path, n: save(Figure((n, 1)), path),
         "a.tif": lambda path, n: write_volume(path, np.full((4, 8, 8), n, np.uint8)),
     }
 

@@ -19,6 +19,7 @@ from scripts.start import start
 from scripts.validation import check_image, check_label
 from scripts.volume_io import read_label
 from scripts.volume_io.files import load
+from scripts.volume_io.paths import replacing
 from scripts.volume_io.unit import MOST_APART, apart
 
 __all__ = ["main"]
@@ -144,11 +145,8 @@ def _spacing(value: VoxelSize, name: str) -> VoxelSize:
 
 
 def _write(path: str, text: str) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write the overlay ({error.strerror}); choose another place.") from error
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text)
 
 
 if __name__ == "__main__":

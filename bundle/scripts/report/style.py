@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from scripts.errors import InputError
+from scripts.volume_io.paths import replacing
 
 __all__ = ["FAINT", "INK", "RULE", "place", "save", "write"]
 
@@ -20,17 +20,12 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, 120 dots per inch, and make its folder.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written; what was there before is untouched.
     """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        for text in figure.findobj(Text):
-            text.set_parse_math(False)  # $ in the name of a file begins no formula
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot write the picture ({error.strerror}); choose a folder that can be written"
-        ) from error
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # $ in the name of a file begins no formula
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
