@@ -159,5 +159,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path, labels: np.ndarray) -> Non
         main()
     with pytest.raises(InputError, match=r"--instances .*a\.tif: expected the folder of an OME-Zarr"):
         main(str(tmp_path / "a.tif"))
+    with pytest.raises(InputError, match=r"c\.zarr: no such file"):
+        main(image=str(tmp_path / "c.zarr"))
     with pytest.raises(InputError, match=r"b\.zarr"):
         main(image=str(tmp_path / "b.zarr"))

@@ -216,6 +216,14 @@ def test_the_writer_does_not_replace_its_source(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "a.tif")[0], example())
 
 
+@pytest.mark.parametrize("name", ["with$no_such_maps.h5", "$HOME_instances.tif"])
+def test_a_dollar_in_the_name_of_a_result_is_a_part_of_it(tmp_path: Path, name: str) -> None:
+    writer = VolumeWriter(output_dtype=np.uint16)
+    writer.set_data_array(np.ones((4, 5, 6), np.uint16), channel_dim=None)
+    writer.write(str(tmp_path / name))
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_the_writer_refuses_to_resample_and_options_it_does_not_know() -> None:
     writer = VolumeWriter()
     writer.set_metadata({"affine": np.eye(4), "original_affine": np.eye(4)}, resample=True)

@@ -136,9 +136,9 @@ def main(instances: str | None = None, image: str | None = None, port: int = 0) 
 
 def _store(name: str, path: str) -> Path:
     folder = split_dataset(path)[0]
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise InputError(f"--{name} {path}: expected the folder of an OME-Zarr; other formats are not served.")
-    open_volume(path)
+    open_volume(path)  # says, too, where there is no such folder
     return folder
 
 

@@ -158,7 +158,8 @@ class VolumeWriter(ImageWriter):
         names = names if array.ndim == 4 else []
         options: dict[str, Any] = {"dataset": self.dataset, "channel_names": names, "labels": self.labels}
         known = source if source and os.path.exists(split_dataset(source)[0]) else None
-        write_volume(filename, array, affine=affine, unit=unit, source=known, **options)
+        # a Path: the name of the input, which may hold a $, is a part of it and is not expanded again
+        write_volume(Path(filename), array, affine=affine, unit=unit, source=known, **options)
 
     def _converted(self, name: PathLike) -> np.ndarray:
         array = np.asarray(self.data_obj)

@@ -40,10 +40,12 @@ ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Split `file.h5::dataset` into the file and the dataset; the dataset of a plain path is None.
 
+    Text is what somebody typed, so `~` and `$VAR` are replaced. A Path was made by a program and is taken as it is.
+
     >>> split_dataset("cells.h5::volumes/raw")
     (PosixPath('cells.h5'), 'volumes/raw')
     """
-    text = expanded(spec)
+    text = os.fspath(spec) if isinstance(spec, Path) else expanded(spec)
     path, separator, dataset = text.rpartition("::")
     if not separator or os.path.exists(text):
         return Path(text), None
