@@ -225,7 +225,7 @@ def test_a_command_started_elsewhere_says_where_the_bundle_is_looked_for(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(CONFIGS.parent)])
     workflow = ConfigWorkflow(str(CONFIGS / f"{base}.yaml"), workflow_type=base, logging_file=False)
     with pytest.raises(
         SystemExit, match=r"^error: no bundle in .*: start the command in the folder of the bundle, or give"

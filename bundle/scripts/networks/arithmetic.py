@@ -97,8 +97,8 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         return mean, (x - mean[:, :, None, None, None]).square_().mean((2, 3, 4))
     # Zeros in the precision wanted: torch's kernel answers in theirs.
     running = torch.zeros(2, x.shape[1])
-    mean, variance = zip(*(_sample_moments(sample, running) for sample in x.split(1)), strict=True)
-    return torch.stack(mean), torch.stack(variance)
+    means, variances = zip(*(_sample_moments(sample, running) for sample in x.split(1)), strict=True)
+    return torch.stack(means), torch.stack(variances)
 
 
 def _sample_moments(sample: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
