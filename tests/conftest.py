@@ -15,7 +15,6 @@ import pytest
 import yaml
 from hypothesis import settings
 from monai.bundle import ConfigWorkflow
-
 from scripts.volume_io import write_volume
 
 os.environ.setdefault("MONAI_FAIL_ON_DUPLICATE_CONFIG", "1")

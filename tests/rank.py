@@ -20,6 +20,7 @@ from scripts.handlers import RunningAverage
 from scripts.inferer import MapInferer, SharedMapInferer
 from scripts.networks import SegmentationGenerator, bare
 from scripts.processes import gathered, join_processes
+
 from test_checkpoint import run, trainer
 from test_trainer import NETWORKS, REPRESENTATION, batch, build, real_networks
 

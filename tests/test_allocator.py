@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import psutil
 import pytest
-
 from scripts import allocator
 from scripts.allocator import reused_memory
 

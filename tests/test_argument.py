@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from scripts.argument import bound, unknown_flag
 from scripts.errors import InputError
 

@@ -13,7 +13,6 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from scipy import ndimage as ndi
-
 from scripts import augmentations
 from scripts.augmentations import (
     RandCutBlur,

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
 from scripts.volume_io import write_volume
 
 TINY = {

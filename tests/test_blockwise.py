@@ -24,7 +24,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-
 from scripts.blockwise import label as label_module
 from scripts.blockwise.__main__ import main
 from scripts.blockwise.folder import WorkFolder
@@ -49,6 +48,7 @@ from scripts.watershed import (
     bc_watershed,
     bcd_watershed,
 )
+
 from test_watershed import noisy_maps
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from scripts.blockwise import cluster
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.volume_io import create_zarr, open_volume
 from scripts.watershed import BCDWatershed, bcd_watershed
+
 from test_watershed import noisy_maps
 
 distributed = pytest.importorskip("distributed")
@@ -114,9 +114,8 @@ def test_a_cluster_started_anywhere_gives_the_labels_of_the_whole(
 
 def test_a_killed_worker_loses_its_block_and_its_successor_has_the_code(address: str, tmp_path: Path) -> None:
     def work(block: int) -> None:
-        from distributed import get_worker
-
         import scripts.errors
+        from distributed import get_worker
 
         if get_worker().nanny and not (tmp_path / "killed").exists():
             (tmp_path / "killed").touch()

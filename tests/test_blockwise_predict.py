@@ -15,8 +15,6 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.data.utils import dense_patch_slices
-from torch import nn
-
 from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.inference import BlockwiseInference
 from scripts.blockwise.predict import Prediction, PredictWork, predict_volume
@@ -31,6 +29,8 @@ from scripts.networks import SegmentationGenerator
 from scripts.preflight import expected_error
 from scripts.representation import Contour, Foreground, Representation
 from scripts.volume_io import create_zarr, open_volume, read_maps, write_volume
+from torch import nn
+
 from test_inferer import pad_by_reflection
 
 SHAPE = (23, 50, 61)

@@ -14,7 +14,6 @@ import pytest
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils.module import locate
-
 from scripts import scaling
 from scripts.check import Findings, check_config, refuse, rule
 from scripts.check.command import check

@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
-
 from scripts.checkpoint import (
     RandomState,
     TrainingCheckpoint,
@@ -33,6 +31,7 @@ from scripts.checkpoint.settings import check_settings, plain
 from scripts.errors import InputError
 from scripts.image_pool import ImagePool
 from scripts.volume_io import write_volume
+from torch import nn
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage as ndi
-
 from scripts.classical import classical_foreground, classical_instances, segment_file
 from scripts.metrics import match_instances
 from scripts.volume_io import read_volume, write_volume

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from scripts.command import BUNDLE, _status, as_read, run_bundle
 from scripts.errors import UNFINISHED, InputError, StoppedError
 from scripts.start import start

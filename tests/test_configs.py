@@ -14,9 +14,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundleProperty, BundlePropertyConfig
 from monai.utils.module import locate
-from torch import nn
-
 from scripts.trainer import UNPUBLISHED, CySGANTrainer
+from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 SHARED = ["representation", "decoder", "network_def", "window", "overlap", "window_padding", "blending", "device"]

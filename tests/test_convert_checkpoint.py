@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, configuration
 from scripts.convert_checkpoint import main, renamed
 from scripts.errors import InputError
+from torch import Tensor
 
 State = dict[str, Tensor]
 FILTERS = (32, 64, 96, 128, 160)

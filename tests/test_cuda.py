@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
-
-from conftest import CONFIGS
 from scripts.checkpoint import load_weights
 from scripts.command import configuration
 from scripts.example import write_pair
@@ -23,6 +21,8 @@ from scripts.export.__main__ import main as export
 from scripts.metrics import match_instances
 from scripts.trainer import CySGANTrainer
 from scripts.volume_io import read_maps, read_volume
+
+from conftest import CONFIGS
 from test_trainer import batch, build, real_networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -13,7 +13,6 @@ import torch
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, RandAdjustContrastd, RandFlipd, RandScaleIntensityd
 from monai.utils import set_determinism
-
 from scripts.augmentations import RandGreyValued
 from scripts.dataset import EndlessSampler, HoldOutd, PatchPairs, PatchSampler, volume_items
 from scripts.errors import InputError

@@ -8,7 +8,6 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-
 from scripts.demo import demo
 from scripts.errors import InputError
 

@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 from monai.utils.module import locate
-
 from scripts.blockwise.option import options_of
 from scripts.dataset import volume_items
 from scripts.example import make_pair

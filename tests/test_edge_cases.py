@@ -11,8 +11,6 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from scipy import ndimage
-
-from conftest import CONFIGS
 from scripts.errors import InputError
 from scripts.losses import NonFiniteLossError
 from scripts.metrics import average_precision
@@ -22,6 +20,8 @@ from scripts.trainer import CySGANTrainer
 from scripts.validation import check_image
 from scripts.volume_io import write_volume
 from scripts.watershed import bcd_watershed
+
+from conftest import CONFIGS
 from test_trainer import NETWORKS, Networks, batch, build, changed, real_networks, weights
 
 REPRESENTATION = Representation([Foreground(), Contour(), SignedDistance()])

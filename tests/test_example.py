@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
-
 from scripts.classical import classical_instances
 from scripts.example import SPACING, ElectronLook, make_pair, make_source, varied, write_pair
 from scripts.metrics import match_instances

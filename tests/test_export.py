@@ -16,8 +16,6 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export
 from monai.data import load_net_with_metadata
-from torch import nn
-
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, configuration
 from scripts.errors import InputError
@@ -28,6 +26,7 @@ from scripts.export.note import KEY, activated, note_of, unpacked
 from scripts.networks import SegmentationGenerator
 from scripts.preflight import expected_error
 from scripts.volume_io import open_volume, read_volume
+from torch import nn
 
 MODEL = BUNDLE / "models" / "model.pt"
 MAPS = ["foreground", "contour", "distance"]

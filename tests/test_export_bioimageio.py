@@ -15,8 +15,6 @@ import pytest
 import torch
 import yaml
 from monai.transforms import Compose
-from torch import nn
-
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, configuration
 from scripts.errors import InputError
@@ -30,6 +28,7 @@ from scripts.export.prepared import PreparedNetwork
 from scripts.export.runner import open_export
 from scripts.networks import SegmentationGenerator
 from scripts.scaling import resized
+from torch import nn
 
 
 def there(name: str) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from scripts.errors import InputError
 from scripts.fragmentation import check_fragmentation, fragmentation
 from scripts.volume_io import open_volume, write_volume

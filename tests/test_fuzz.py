@@ -15,7 +15,6 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from scripts.checkpoint import load_weights
 from scripts.errors import InputError
 from scripts.metrics import average_precision, score_instances

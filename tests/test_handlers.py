@@ -23,9 +23,6 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-
 from scripts.command import BUNDLE
 from scripts.errors import InputError
 from scripts.handlers import (
@@ -42,6 +39,8 @@ from scripts.handlers import (
 )
 from scripts.report import read_losses
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 
 def engine_of(outputs: Sequence[Any], rank: int = 0, panels: dict[str, Any] | None = None, start: int = 0) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from scripts.errors import InputError
 from scripts.handlers import (
     CollapseWatch,
@@ -22,6 +21,7 @@ from scripts.handlers import (
     training_statistics,
     write_table,
 )
+
 from test_handlers import engine_of, rows_of
 
 RECORDED = json.loads(Path(__file__).with_name("collapse.json").read_text())

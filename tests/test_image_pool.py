@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
 from scripts.image_pool import ImagePool
+from torch import Tensor
 
 
 def samples(*numbers: int) -> Tensor:

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer, sliding_window_inference
-from torch import nn
-
 from scripts.errors import InputError
 from scripts.inferer import MapInferer
 from scripts.inferer.orientation import orient, orientations, restore
 from scripts.inferer.window import window_weights
+from torch import nn
 
 
 class ThreeMaps:

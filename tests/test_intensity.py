@@ -12,7 +12,6 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import AdjustContrast, Compose, ScaleIntensityRange, ScaleIntensityRangePercentiles
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid
 from scripts.blockwise.intensity import intensity_range

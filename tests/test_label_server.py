@@ -26,7 +26,6 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.label_server import CheckGeometryd, InstanceResultd, command

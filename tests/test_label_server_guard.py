@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from scripts.errors import InputError
 from scripts.label_server.access import Access, make_access
 from scripts.label_server.form import LONGEST_TEXT

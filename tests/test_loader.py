@@ -6,9 +6,8 @@ import multiprocessing
 import signal
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from scripts.loader import TrainingLoader
+from torch.utils.data import Dataset
 
 
 class Endless(Dataset):

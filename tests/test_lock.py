@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from scripts.checkpoint import save_atomically
 from scripts.compare import compare
 from scripts.demo import demo

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-
 from scripts.errors import InputError
 from scripts.manifest import MANIFEST, main, manifest_text, strays, verify_folder, verify_zip
 

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from matplotlib.image import imread
 from monai.bundle import ConfigParser
-
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.match_domains import label_diameters, match_volumes, overlay_text, shapes_of, warn_of_sizes

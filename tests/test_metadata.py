@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from monai.bundle import download_large_files, verify_metadata, verify_net_in_out
-
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
 
 ROOT = Path(__file__).resolve().parents[1]

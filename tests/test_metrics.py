@@ -10,10 +10,9 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage.metrics import adapted_rand_error, variation_of_information
-
 from scripts.errors import InputError
 from scripts.metrics import Matching, average_precision, contingency, match_instances, score_instances
+from skimage.metrics import adapted_rand_error, variation_of_information
 
 # three instances of 4, 4 and 2 voxels; of the predicted, 5 shares 3 of 4 with 1, 6 equals 3, 7 and 8 halve 2
 TRUTH = np.array([[1, 1, 1, 1, 0, 2, 2, 2, 2, 0, 3, 3]])

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
-
 from scripts.networks import (
     ChannelNorm,
     NonLocalBlock,
@@ -25,6 +23,7 @@ from scripts.networks import (
     layer,
 )
 from scripts.networks.arithmetic import Geometry, channel_moments, conv
+from torch import Tensor, nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 NORM = ("group", {"num_groups": 8})

@@ -6,9 +6,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from scripts.optimizers import adamw, warm_up_cosine
+from torch import nn
 
 
 def network() -> nn.Module:

@@ -18,7 +18,6 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, verify_metadata
-
 from scripts.errors import InputError
 from scripts.manifest import MANIFEST, manifest_text, verify_folder, verify_zip
 

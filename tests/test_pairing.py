@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from scripts.check import check_config
 from scripts.check.command import check
 from scripts.command import BUNDLE

@@ -16,18 +16,10 @@ import tifffile
 import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
-
 from scripts.checkpoint import WeightsSaver
 from scripts.errors import InputError
 from scripts.losses import NonFiniteLossError
-from scripts.preflight import (
-    check_decoder,
-    check_folder,
-    check_inference,
-    check_training,
-    expected_error,
-    plain_errors,
-)
+from scripts.preflight import check_decoder, check_folder, check_inference, check_training, expected_error, plain_errors
 from scripts.representation import Foreground, Representation
 from scripts.volume_io import write_volume
 from scripts.volume_io.files import load

@@ -15,16 +15,16 @@ import psutil
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
-
-import rank
-from conftest import end, started_by_torchrun
 from scripts.checkpoint import list_checkpoints
 from scripts.errors import InputError
 from scripts.inferer import WindowGrid, slabs
 from scripts.preflight import expected_error
 from scripts.processes import gathered, join_processes
 from scripts.volume_io import read_volume
+from torch import Tensor
+
+import rank
+from conftest import end, started_by_torchrun
 from test_trainer import NETWORKS, real_networks
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"

@@ -12,7 +12,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-
 from scripts.errors import InputError
 from scripts.report import augmentation as augmentation_picture
 from scripts.report import colour_instances, cycle_panel, draw_losses, draw_report, read_losses, rows_of_scores

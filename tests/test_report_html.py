@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-from chromium import Page, browser
 from scripts.errors import InputError
 from scripts.report.chart import Axis, histogram_chart, loss_chart
 from scripts.report.colour import PALETTE, outline
@@ -28,6 +26,8 @@ from scripts.report.objects import joined_objects, measure_objects
 from scripts.report.run import public, read_run
 from scripts.report.sections import MOST, SIDE, Sections, parts_of, section_places
 from scripts.volume_io import open_volume, write_volume
+
+from chromium import Page, browser
 
 EVIL = "<script>alert('1')</script>&\"it's\""
 TITLES = ("Instances of Y", "Translation and maps over the training", "Losses", "Objects of X and of Y", "Scores")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-
 from scripts.errors import InputError
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 

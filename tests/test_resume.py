@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
-from torch.utils.data import DataLoader
-
 from scripts.checkpoint import TrainingCheckpoint, WeightsSaver, list_checkpoints
 from scripts.dataset import EndlessSampler
 from scripts.errors import InputError
 from scripts.handlers import RunningAverage
 from scripts.optimizers import adamw, warm_up_cosine
 from scripts.trainer import STAGE_STARTED, CySGANTrainer, MeanTeacherTrainer, TwoStepTrainer, last_iteration
+from torch import nn
+from torch.utils.data import DataLoader
+
 from test_stopping import differences
 from test_trainer import REPRESENTATION, batch, small_networks
 

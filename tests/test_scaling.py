@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-
 from scripts.errors import InputError
 from scripts.scaling import ScaleVolume, ScaleVolumed, checked_scale, resized, scaled_shape
 

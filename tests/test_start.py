@@ -14,7 +14,6 @@ from typing import get_type_hints
 
 import pytest
 import torch
-
 from scripts import start as module
 from scripts.blockwise.run import UnfinishedError
 from scripts.errors import InputError

@@ -20,7 +20,6 @@ import pytest
 import torch
 from ignite.engine import Events
 from matplotlib.figure import Figure
-
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints, save_atomically
 from scripts.errors import UNFINISHED, InputError
 from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog, write_table, write_text
@@ -28,6 +27,7 @@ from scripts.preflight import expected_error
 from scripts.report.style import save
 from scripts.start import plain_errors
 from scripts.volume_io import read_volume, write_volume
+
 from test_checkpoint import run, trainer
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-
 from scripts.errors import InputError
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
 from scripts.transforms import DecodeInstances, DecodeInstancesd, EncodeTargets, EncodeTargetsd

@@ -9,16 +9,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
-
 from scripts.errors import InputError
-from scripts.validation import (
-    CheckImaged,
-    CheckLabeld,
-    check_image,
-    check_label,
-    check_maps,
-    check_patch,
-)
+from scripts.validation import CheckImaged, CheckLabeld, check_image, check_label, check_maps, check_patch
 from scripts.volume_io import VolumeReader, write_volume
 
 

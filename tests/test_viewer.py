@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from scripts.errors import InputError
 from scripts.viewer import StoreServer, main, open_viewer
 from scripts.volume_io import write_volume

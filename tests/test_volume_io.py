@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tifffile
 from monai.transforms import LoadImaged
-
 from scripts.errors import InputError
 from scripts.volume_io import (
     VolumeReader,

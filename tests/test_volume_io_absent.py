@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.volume_io import create_zarr, open_volume, read_volume, write_volume

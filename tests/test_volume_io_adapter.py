@@ -13,7 +13,6 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, Flipd, LoadImaged, SaveImaged
-
 from scripts.errors import InputError
 from scripts.volume_io import VolumeReader, VolumeWriter, read_channel_names, read_maps, read_volume, write_volume
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from monai.bundle import ConfigWorkflow
-
 from scripts.argument import bound
 from scripts.check import check_config
 from scripts.command import BUNDLE

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 from monai.transforms import LoadImaged
-
 from scripts.errors import InputError
 from scripts.volume_io import VolumeReader, create_zarr, open_volume, read_maps, read_volume
 from scripts.volume_io.axis import arrange, axis_letter, axis_letters

@@ -15,7 +15,6 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io import create_zarr, open_volume, read_maps, read_volume, write_volume
 from scripts.volume_io.cause import explain

@@ -13,7 +13,6 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume, read_volume, write_volume
 

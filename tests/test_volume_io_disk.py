@@ -13,7 +13,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-
 from scripts.errors import InputError
 from scripts.volume_io import read_volume, write_volume
 from scripts.volume_io.hdf5_sink import Sink

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io import create_zarr, last_change, open_volume, read_maps, read_volume, volume_files, write_volume
 from scripts.volume_io.zarr_node import write_attributes

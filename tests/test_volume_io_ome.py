@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from scripts.errors import InputError
 from scripts.volume_io import (
     create_zarr,

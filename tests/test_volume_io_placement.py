@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, LoadImaged
 from nibabel.orientations import apply_orientation, inv_ornt_aff
-
 from scripts.check import check_config
 from scripts.command import BUNDLE
 from scripts.errors import InputError

@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
 from scripts.errors import InputError
 from scripts.volume_io import downsample_labels, pyramid_factors
 

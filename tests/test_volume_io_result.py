@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pytest
 from monai.transforms import Compose, LoadImaged, SaveImaged
-
 from scripts.errors import InputError
 from scripts.volume_io import (
     VolumeReader,

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-
 from scripts.volume_io import create_zarr, open_volume, read_volume
 from scripts.volume_io.unit import in_micrometres, is_without_length, length_unit
 from scripts.volume_io.zarr_node import write_attributes

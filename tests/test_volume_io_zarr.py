@@ -15,7 +15,6 @@ import pytest
 import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import LoadImaged, SaveImaged
-
 from scripts.errors import InputError
 from scripts.volume_io import (
     VolumeReader,

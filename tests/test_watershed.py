@@ -13,9 +13,6 @@ import h5py
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage import measure, morphology, segmentation
-from skimage.transform import resize
-
 from scripts.errors import InputError
 from scripts.metrics import match_instances
 from scripts.representation import Affinity
@@ -31,6 +28,8 @@ from scripts.watershed import (
 )
 from scripts.watershed.__main__ import main
 from scripts.watershed.small_instance import handle_small
+from skimage import measure, morphology, segmentation
+from skimage.transform import resize
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 NAMES = {

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from skimage.segmentation import watershed
-
 from scripts.watershed import flood as module
 from scripts.watershed.flood import blocked_value, flood, flood_by_heap, flood_floats
+from skimage.segmentation import watershed
 
 SHAPE = (9, 21, 22)
 OUTSIDE = 1000  # an instance that no seed has

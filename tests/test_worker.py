@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
-
 from scripts.errors import InputError
 from scripts.loader import TrainingLoader
 from scripts.start import plain_errors
 from scripts.worker import SHARED_MEMORY_FULL, WorkerStart, said_by_worker, shared_memory_is_full
+from torch.utils.data import DataLoader, Dataset
 
 Run = Callable[..., Any]
 

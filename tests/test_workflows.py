@@ -18,15 +18,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-
 from scripts.example import write_pair
 from scripts.metrics import match_instances
 from scripts.preflight import expected_error
 from scripts.trainer import UNPUBLISHED
 from scripts.volume_io import open_volume, read_channel_names, read_maps, read_volume
 from scripts.watershed.__main__ import main as watershed
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 VOXEL_SIZE = (2.0, 1.0, 0.5)

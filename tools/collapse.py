@@ -20,10 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
-from material import parsed
 from scripts.handlers import CollapseWatch
 from scripts.handlers.table import read_table
 from scripts.trainer import CySGANTrainer
+
+from material import parsed
 
 MODEL = Path(__file__).parents[1] / "bundle" / "models" / "model.pt"
 SETTINGS = {"start_from": str(MODEL), "max_iterations": 2000, "warm_up_iterations": 0}

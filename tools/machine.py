@@ -6,8 +6,8 @@ import math
 import time
 
 import torch
-
 from scripts.allocator import reused_memory
+
 from stopwatch import Result, Stopwatch
 
 PRECISION = {False: "float32", True: "bfloat16"}

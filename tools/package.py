@@ -35,6 +35,7 @@ def contents(bundle: Path = BUNDLE) -> dict[str, bytes]:
     """
     from scripts.errors import InputError
     from scripts.manifest import MANIFEST, manifest_text
+
     from zoo import faults, large_files
 
     names = tracked(bundle)
@@ -97,6 +98,7 @@ def _git(bundle: Path, *arguments: str) -> list[str]:
 def main() -> None:
     """Write it, and try it."""
     from scripts.errors import InputError
+
     from trial import SCHEMA, try_package
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scripts.allocator import reused_memory
+from scripts.blockwise.predict import Prediction, predict_volume
+from scripts.volume_io import create_zarr, write_volume
 from torch import nn
 
 from machine import PRECISION
 from material import Shape, ellipsoids, parsed
-from scripts.allocator import reused_memory
-from scripts.blockwise.predict import Prediction, predict_volume
-from scripts.volume_io import create_zarr, write_volume
 from stopwatch import Result, Stopwatch, operations, peak
 
 

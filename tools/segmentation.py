@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-
-from material import Shape, ellipsoids, representation
 from scripts.metrics import score_instances
 from scripts.watershed import bcd_watershed
+
+from material import Shape, ellipsoids, representation
 from stopwatch import Result, Stopwatch
 
 

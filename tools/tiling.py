@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from machine import PRECISION
-from material import Shape, parsed
 from scripts.checkpoint import load_weights
 from scripts.metrics import match_instances, score_instances
 from scripts.volume_io import read_label
+
+from machine import PRECISION
+from material import Shape, parsed
 from stopwatch import Result, Stopwatch
 
 _OVERLAPS = ((0.0, False), (0.25, False), (0.5, False), (0.5, True))  # and whether in bfloat16

@@ -11,11 +11,11 @@ import psutil
 import torch
 from ignite.engine import Events
 from monai.data import DataLoader
+from scripts.dataset import PatchPairs
+from scripts.trainer import CySGANTrainer
 
 from machine import PRECISION
 from material import Shape, ellipsoids, parsed, volume
-from scripts.dataset import PatchPairs
-from scripts.trainer import CySGANTrainer
 from stopwatch import Result, Stopwatch, operations
 
 _SETTINGS = (

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.feature import peak_local_max
-from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
-
 from scripts.argument import unknown_flag
 from scripts.errors import InputError
 from scripts.start import start
+from skimage.feature import peak_local_max
+from skimage.filters import threshold_otsu
+from skimage.segmentation import watershed
 
 __all__ = ["classical_foreground", "classical_instances", "segment_file"]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
-
 from scripts.argument import PATHS
 from scripts.check.source import read_source
 from scripts.errors import UNFINISHED, InputError, StoppedError

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from scripts.checkpoint import noted_state, save_atomically
 from scripts.checkpoint.weights import brief, check_fit
 from scripts.command import BUNDLE, configuration, overlay_files

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
-from torch.utils.data import Dataset, Sampler
-
 from scripts.errors import InputError
 from scripts.pairing import check_pairs
 from scripts.volume_io import list_volumes
 from scripts.volume_io.pattern import has_pattern
+from torch.utils.data import Dataset, Sampler
 
 __all__ = ["EndlessSampler", "HoldOutd", "PatchPairs", "PatchSampler", "volume_items"]
 

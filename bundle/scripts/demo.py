@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
 from scripts.check import check_config, refuse
 from scripts.check.path import paths
 from scripts.classical import segment_file

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import fastremap
 import numpy as np
-
 from scripts.component import connected_components
 from scripts.errors import InputError
 

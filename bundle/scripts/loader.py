@@ -6,9 +6,8 @@ import multiprocessing
 from typing import Any
 
 from monai.data import DataLoader
-from torch.utils.data import default_collate
-
 from scripts.worker import WorkerStart
+from torch.utils.data import default_collate
 
 __all__ = ["TrainingLoader"]
 

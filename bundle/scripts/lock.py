@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-
 from scripts.errors import InputError, unwritable
 
 __all__ = ["Lock"]

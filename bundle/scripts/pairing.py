@@ -8,7 +8,6 @@ from itertools import product, takewhile
 from pathlib import Path
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume, split_dataset
 from scripts.volume_io.pattern import name_parts

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.dataset import volume_items
 from scripts.errors import InputError
@@ -17,6 +15,7 @@ from scripts.pairing import check_roles, check_training_roles
 from scripts.start import expected_error, plain_errors
 from scripts.validation import check_image, check_label
 from scripts.volume_io import check_results, check_writable, list_volumes, read_label, read_volume
+from torch import nn
 
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training", "expected_error", "plain_errors"]
 

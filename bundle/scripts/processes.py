@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-
 from scripts.errors import InputError
 
 __all__ = ["gathered", "join_processes", "of_first"]

@@ -16,10 +16,9 @@ from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy, convert_to_tensor
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.volume_io.volume import available_bytes
+from torch import Tensor
 
 __all__ = [
     "MOST_SCALED",

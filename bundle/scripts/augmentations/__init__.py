@@ -19,18 +19,8 @@ from scripts.augmentations.defect import (
 )
 from scripts.augmentations.density import RandDensity, RandDensityd
 from scripts.augmentations.grey import RandGreyValue, RandGreyValued
-from scripts.augmentations.section import (
-    RandMisalignment,
-    RandMisalignmentd,
-    RandMissingSection,
-    RandMissingSectiond,
-)
-from scripts.augmentations.warp import (
-    RandElasticInPlane,
-    RandElasticInPlaned,
-    RandRescaleInPlane,
-    RandRescaleInPlaned,
-)
+from scripts.augmentations.section import RandMisalignment, RandMisalignmentd, RandMissingSection, RandMissingSectiond
+from scripts.augmentations.warp import RandElasticInPlane, RandElasticInPlaned, RandRescaleInPlane, RandRescaleInPlaned
 
 __all__ = [
     "RandCutBlur",

@@ -11,7 +11,6 @@ from monai.config import NdarrayOrTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_dst_type, convert_to_numpy
 from scipy import ndimage as ndi
-
 from scripts.errors import InputError
 
 __all__ = ["RandDensity", "RandDensityd"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from scripts.augmentations.base import RandVolume, RandVolumed
 
 __all__ = ["RandGreyValue", "RandGreyValued"]

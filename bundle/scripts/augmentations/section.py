@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from scripts.augmentations.base import RandVolume, RandVolumed
 from scripts.augmentations.warp import plane, warped
 from scripts.errors import InputError

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage as ndi
-
 from scripts.augmentations.base import RandVolume, RandVolumed
 from scripts.errors import InputError
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import fastremap
 import numpy as np
 from scipy.ndimage import binary_dilation
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid
 from scripts.volume_io import ZarrVolume, downsample_labels

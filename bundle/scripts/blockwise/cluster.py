@@ -81,7 +81,6 @@ class Cluster:
 
     def _send_code(self) -> None:
         import cloudpickle
-
         from scripts.blockwise import shipment
 
         cloudpickle.register_pickle_by_value(shipment)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.lock import Lock
 from scripts.volume_io.npz import write_npz

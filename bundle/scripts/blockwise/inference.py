@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from scripts.blockwise.predict import Prediction, predict_volume
 from scripts.blockwise.preflight import one_volume
 from scripts.blockwise.run import LATER, UnfinishedError
@@ -18,6 +16,7 @@ from scripts.inferer import MapInferer
 from scripts.representation import Representation
 from scripts.volume_io import open_volume
 from scripts.volume_io.absent import is_lacking
+from torch import nn
 
 __all__ = ["BlockwiseInference"]
 

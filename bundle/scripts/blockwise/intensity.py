@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid
 from scripts.blockwise.run import Run

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import fastremap
 import numpy as np
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid, shape_of, shifted
 from scripts.blockwise.measure import measure

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-
 from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.label import faces_of
 from scripts.blockwise.option import Triple

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid, chunk_side, shape_of
 from scripts.blockwise.intensity import STAGE as SURVEY
@@ -25,6 +23,7 @@ from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
 from scripts.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
+from torch import nn
 
 __all__ = ["PredictWork", "Prediction", "predict_volume"]
 

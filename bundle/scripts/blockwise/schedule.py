@@ -9,11 +9,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm import tqdm
-
 from scripts.blockwise.cluster import dask_cluster
 from scripts.errors import InputError
 from scripts.worker import end_with_parent
+from tqdm import tqdm
 
 __all__ = ["Schedule", "Work"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Box, Grid, shape_of
 from scripts.blockwise.source import Maps

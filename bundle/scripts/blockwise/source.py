@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-
 from scripts.blockwise.grid import Box
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.paths import replacing
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from scripts.blockwise.clean import CleanWork, DoubtWork, LevelWork, voxels_in_doubt
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid, chunk_side

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from scripts.component import connected_components
 from scripts.errors import InputError
 from scripts.fragmentation import check_fragmentation

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-
 from scripts.check.tree import SEPARATOR, normal
 from scripts.errors import InputError
 

@@ -13,7 +13,6 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Events
-
 from scripts.checkpoint.random_state import RandomState, reseed
 from scripts.checkpoint.settings import check_settings, plain
 from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically

@@ -15,11 +15,10 @@ from typing import Any, BinaryIO, cast
 import psutil
 import torch
 from ignite.engine import Engine, Events
-from torch import nn
-
 from scripts.errors import InputError, unwritable
 from scripts.networks import bare
 from scripts.volume_io.cause import held_instead
+from torch import nn
 
 __all__ = [
     "WeightsLoader",

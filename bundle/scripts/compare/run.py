@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-
 from scripts.checkpoint import list_checkpoints
 from scripts.classical import segment_file
 from scripts.command import BUNDLE, run_bundle

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage as ndi
-
 from scripts.example.field import SPACING, depth, smooth_noise, to_uint8
 from scripts.example.look import FluorescenceLook
 

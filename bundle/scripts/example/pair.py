@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.example.electron import render_electron
 from scripts.example.field import SPACING

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cc3d
 import numpy as np
-
 from scripts.example.field import SPACING, smooth_noise
 
 __all__ = ["draw_nuclei"]

@@ -14,12 +14,11 @@ from typing import Any, cast
 import torch
 from monai.data import save_net_with_metadata
 from monai.networks.utils import convert_to_torchscript
-from torch import Tensor, nn
-
 from scripts.errors import InputError
 from scripts.export.note import KEY, Note, activated, packed
 from scripts.export.runner import open_export
 from scripts.volume_io.paths import replacing
+from torch import Tensor, nn
 
 __all__ = ["TOLERANCE", "check_packages", "check_sizes", "compared", "maps_alone", "missing_packages"]
 __all__ += ["write_export", "write_onnx", "write_torchscript"]

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from scripts.checkpoint.weights import check_maps
 from scripts.errors import InputError
 from scripts.export.note import Note
 from scripts.export.runner import Run, open_export
+from torch import Tensor, nn
 
 __all__ = ["ExportedNetwork"]
 

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from monai.bundle import ConfigParser
-from torch import Tensor
-
 from scripts.command import BUNDLE
+from torch import Tensor
 
 __all__ = ["KEY", "Note", "activated", "note_of", "packed", "unpacked"]
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
 from scripts.command import BUNDLE
 from scripts.errors import InputError
 from scripts.example import make_pair
@@ -24,6 +22,7 @@ from scripts.export.note import Note
 from scripts.export.prepared import PreparedNetwork
 from scripts.scaling import resized, scaled_shape
 from scripts.volume_io.paths import replacing
+from torch import Tensor, nn
 
 __all__ = ["SUFFIX", "check_specification", "write_package"]
 

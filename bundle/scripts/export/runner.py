@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from monai.data import load_net_with_metadata
-from torch import Tensor
-
 from scripts.checkpoint.weights import brief
 from scripts.errors import InputError
 from scripts.export.note import KEY, Note, unpacked
+from torch import Tensor
 
 __all__ = ["open_export"]
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from ignite.engine import Events
 from ignite.handlers import EMAHandler
-from torch import nn
-
 from scripts.trainer import STAGE_STARTED
+from torch import nn
 
 __all__ = ["RunningAverage"]
 

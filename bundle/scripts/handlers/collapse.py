@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from ignite.engine import Engine, Events
-
 from scripts.errors import InputError
 from scripts.handlers.statistic import training_statistics
 from scripts.handlers.table import GrowingTable

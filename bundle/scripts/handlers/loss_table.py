@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from tqdm import tqdm
-
 from scripts.handlers.table import GrowingTable
 from scripts.trainer import last_iteration
+from tqdm import tqdm
 
 __all__ = ["LossTable", "TermProgressBar"]
 

@@ -6,10 +6,9 @@ import logging
 from pathlib import Path
 
 from ignite.engine import Engine
-from torch import Tensor
-
 from scripts.errors import InputError
 from scripts.volume_io.npz import write_npz
+from torch import Tensor
 
 __all__ = ["OffendingBatch"]
 

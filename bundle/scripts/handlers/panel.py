@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from PIL import Image
-from torch import Tensor
-
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.report import cycle_panel
 from scripts.volume_io.paths import replacing
+from torch import Tensor
 
 __all__ = ["CyclePanels"]
 

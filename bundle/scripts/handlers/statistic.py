@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import cc3d
 import numpy as np
 import torch
-from torch import Tensor
-
 from scripts.handlers.polarity import correlation
+from torch import Tensor
 
 __all__ = ["checkerboard", "lost_share", "training_statistics"]
 

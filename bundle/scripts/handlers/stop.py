@@ -11,7 +11,6 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Events
-
 from scripts.errors import UNFINISHED
 from scripts.trainer import last_iteration
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from ignite.engine import Events
-from torch.utils.tensorboard import SummaryWriter
-
 from scripts.errors import unwritable
 from scripts.trainer import last_iteration
+from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["TensorBoardLog"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from monai.handlers import MLFlowHandler
-
 from scripts.errors import InputError
 
 __all__ = ["MLflowLog", "mlflow_log"]

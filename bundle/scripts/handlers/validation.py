@@ -6,7 +6,6 @@ from typing import Any
 
 from ignite.engine import Events
 from monai.handlers import ValidationHandler
-
 from scripts.trainer import last_iteration
 
 __all__ = ["Validation"]

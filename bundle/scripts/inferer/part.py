@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-
 from scripts.inferer.padding import reflected
 from scripts.inferer.window import WindowGrid, window_weights
 

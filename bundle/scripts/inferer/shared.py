@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
-from tqdm import tqdm
-
 from scripts.inferer.part import Box
 from scripts.inferer.sliding_window import MapInferer
 from scripts.inferer.window import WindowGrid
+from tqdm import tqdm
 
 __all__ = ["SharedMapInferer", "slabs"]
 

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_data_type, convert_to_dst_type, ensure_tuple_rep
-from tqdm import tqdm
-
 from scripts.allocator import reused_memory
 from scripts.errors import InputError
 from scripts.flag import flag
@@ -17,6 +15,7 @@ from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.part import PartInferer
 from scripts.inferer.window import MODES, WindowGrid, check_images
 from scripts.scaling import checked_scale, resized, scaled_shape
+from tqdm import tqdm
 
 __all__ = ["MapInferer"]
 

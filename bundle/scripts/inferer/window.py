@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
-
 from scripts.errors import InputError
 
 __all__ = ["MODES", "WindowGrid", "check_images", "window_weights"]

@@ -17,7 +17,6 @@ from fastapi.responses import JSONResponse
 from monailabel.app import app as server
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
-
 from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.folder import MODEL
 from scripts.label_server.guard import Guard

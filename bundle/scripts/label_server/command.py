@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-
 from scripts.checkpoint import load_weights
 from scripts.command import BUNDLE, listed
 from scripts.errors import InputError

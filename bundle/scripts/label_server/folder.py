@@ -9,7 +9,6 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
-
 from scripts.check.source import read_source
 from scripts.command import BUNDLE
 from scripts.errors import InputError

@@ -14,7 +14,6 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
-
 from scripts.errors import InputError
 from scripts.flag import flag
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.flag import flag

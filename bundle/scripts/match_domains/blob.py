@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
-
 from scripts.match_domains.piece import block_means, grey_range, normalised, piece_slices
 
 __all__ = ["BlobStrength", "CoarseBlobs", "coarse_blobs", "refined_widths"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
 from scripts.classical import classical_foreground
 from scripts.match_domains.piece import piece_slices
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import fastremap
 import numpy as np
 from scipy.stats import trim_mean
-
 from scripts.classical import classical_foreground, classical_instances
 from scripts.match_domains.blob import CoarseBlobs, refined_widths
 from scripts.match_domains.piece import grey_range, normalised, piece_slices, shrunk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage as ndi
-
 from scripts.match_domains.blob import CoarseBlobs
 from scripts.match_domains.piece import grey_range, piece_slices
 

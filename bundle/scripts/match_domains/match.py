@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.match_domains.blob import coarse_blobs
 from scripts.match_domains.density import image_share, label_share, wanted_shares

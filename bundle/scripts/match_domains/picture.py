@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
 from scripts.match_domains.match import Domain, Match
 from scripts.match_domains.piece import normalised
 from scripts.report.slices import cut_volume

@@ -8,7 +8,6 @@ from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
-
 from scripts.match_domains.blob import coarse_blobs
 from scripts.match_domains.diameter import image_size, shapes_of
 from scripts.match_domains.intensity import image_polarity, label_grey, label_polarity

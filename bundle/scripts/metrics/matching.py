@@ -8,7 +8,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-
 from scripts.errors import InputError
 from scripts.metrics.overlap import Contingency, contingency
 

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
-
 from scripts.errors import InputError
 
 __all__ = ["Contingency", "contingency"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import coo_array
-
 from scripts.metrics.matching import match_table, rank_precision, ratio
 from scripts.metrics.overlap import Contingency, contingency
 

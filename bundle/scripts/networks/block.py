@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from monai.networks.blocks import ChannelSELayer
 from monai.networks.layers.utils import get_act_layer
-from torch import Tensor, nn
-
 from scripts.networks.functional import affine_act, moments
 from scripts.networks.layer import (
     LEAKY,
@@ -22,6 +20,7 @@ from scripts.networks.layer import (
     conv_after,
     normalisation,
 )
+from torch import Tensor, nn
 
 __all__ = ["NonLocalBlock", "ResidualSEBlock", "bare", "enlarge"]
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from scripts.networks.layer import ConvNormAct, Convolution, conv_after, ordered
+from torch import Tensor, nn
 
 __all__ = ["PatchDiscriminator3D"]
 

@@ -15,9 +15,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
 from scripts.networks.arithmetic import (
     Geometry,
     activated,
@@ -27,6 +24,8 @@ from scripts.networks.arithmetic import (
     conv,
     conv_backward,
 )
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["affine_act", "affine_act_conv", "group_norm", "moments", "own_backward", "padded_conv", "serves"]
 

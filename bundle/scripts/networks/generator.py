@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
-
 from scripts.networks.arithmetic import conv
 from scripts.networks.block import NonLocalBlock, ResidualSEBlock, enlarge
 from scripts.networks.layer import GROUP, ConvNormAct, Convolution, Kernel, conv_after, ordered
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["SegmentationGenerator"]
 

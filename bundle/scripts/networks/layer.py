@@ -8,8 +8,6 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
-from torch import Tensor, nn
-
 from scripts.networks.arithmetic import Geometry, conv
 from scripts.networks.functional import (
     affine_act,
@@ -20,6 +18,7 @@ from scripts.networks.functional import (
     padded_conv,
     serves,
 )
+from torch import Tensor, nn
 
 __all__ = [
     "GROUP",

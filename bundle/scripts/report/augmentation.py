@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-
 from scripts import augmentations
 from scripts.augmentations.base import RandVolume
 from scripts.example import make_pair

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
-
 from scripts.report.curve import running_mean
 
 __all__ = ["Axis", "Chart", "histogram_chart", "loss_chart"]

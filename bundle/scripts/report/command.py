@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-
 from scripts.errors import InputError
 from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-
 from scripts.report.colour import colour_instances, inherit_colours, paint
 from scripts.report.slices import Volume, check_shapes, densest_cuts, stretched
 from scripts.report.style import place, save, write

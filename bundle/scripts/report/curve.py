@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
 from scripts.errors import InputError
 from scripts.report.style import FAINT, INK, RULE, save
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
 from scripts.report.colour import PALETTE, outline
 
 __all__ = ["embedded", "grey_frames", "outline_frames", "overlay_frames"]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from scripts.errors import InputError
 from scripts.report.chart import HEIGHT, WIDTH, Chart, histogram_chart, loss_chart
 from scripts.report.command import read_json

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
-
 from scripts.blockwise.grid import Box
 from scripts.blockwise.measure import join, measure
 from scripts.report.sections import parts_of

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
 from scripts.report.colour import colour_instances, inherit_colours, paint
 from scripts.report.score import SCORES, score_cells
 from scripts.report.slices import Volume, check_shapes, cut_maps, cut_volume, densest_cuts, stretched

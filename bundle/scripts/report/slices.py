@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-
 from scripts.errors import InputError
 
 __all__ = ["Volume", "check_shapes", "cut_maps", "cut_volume", "densest_cuts", "stretched"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from scripts.report.colour import colour_instances
 from scripts.report.frames import embedded, grey_frames, outline_frames, overlay_frames
 from scripts.report.objects import Objects, measure_objects

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from scripts.errors import InputError
 
 __all__ = ["checked_label"]

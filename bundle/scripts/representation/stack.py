@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from scripts.errors import InputError
+from torch import Tensor
 
 __all__ = ["Representation"]
 

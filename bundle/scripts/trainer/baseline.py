@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from scripts.networks import bare
 from scripts.trainer.engine import CySGANTrainer
 from scripts.trainer.length import last_iteration
+from torch import Tensor, nn
 
 __all__ = ["MeanTeacherTrainer", "TwoStepTrainer"]
 

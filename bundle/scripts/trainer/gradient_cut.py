@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
 from scripts.networks import inputs_alone
+from torch import Tensor
 
 __all__ = ["GradientCut"]
 

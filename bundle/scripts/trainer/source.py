@@ -13,10 +13,6 @@ from ignite.engine import Events
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-
 from scripts.allocator import reused_memory
 from scripts.errors import UNFINISHED, InputError
 from scripts.flag import flag
@@ -26,6 +22,9 @@ from scripts.trainer.length import last_iteration
 from scripts.trainer.plain_error import PlainErrors
 from scripts.trainer.update import FiniteWatch, Update
 from scripts.worker import SHARED_MEMORY_FULL, shared_memory_is_full
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["NON_FINITE", "STAGE_STARTED", "SourceTrainer"]
 

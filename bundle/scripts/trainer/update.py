@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from monai.utils.enums import CommonKeys
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-
 from scripts.losses import check_finite
 from scripts.optimizers import gradient_norm, has_gradient
 from scripts.trainer.gradient_cut import GradientCut
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["UNPUBLISHED", "FiniteWatch", "Update"]
 

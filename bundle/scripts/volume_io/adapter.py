@@ -11,7 +11,6 @@ import numpy as np
 from monai.config import DtypeLike, NdarrayOrTensor, PathLike
 from monai.data import ImageReader, ImageWriter
 from monai.utils import convert_data_type, ensure_tuple, get_equivalent_dtype
-
 from scripts.errors import InputError
 from scripts.volume_io.files import load, write_volume
 from scripts.volume_io.paths import SUFFIXES, is_zarr, split_dataset

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-
 from scripts.volume_io.axis import UNKNOWN, axis_letters
 from scripts.volume_io.unit import as_text, as_voxel_size, in_micrometres, is_without_length, length_unit, warn_once
 

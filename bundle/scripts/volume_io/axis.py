@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.unit import as_text
 

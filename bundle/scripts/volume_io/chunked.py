@@ -12,7 +12,6 @@ from types import EllipsisType
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent, report_absent
 from scripts.volume_io.paths import decoding, existing, format_of

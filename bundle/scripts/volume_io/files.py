@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io import hdf5, nifti, tiff, zarr
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io import attribute
 from scripts.volume_io.absent import Absent, report_absent

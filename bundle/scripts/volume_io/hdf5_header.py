@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size
 from scripts.volume_io.axis import above_axes, axis_letters, fitted, stated_axes

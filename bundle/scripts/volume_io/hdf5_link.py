@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import h5py
-
 from scripts.errors import InputError
 from scripts.volume_io.member import checked_member
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.hdf5_header import require_filters

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-
 from scripts.volume_io import hdf5
 from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
 from scripts.volume_io.hdf5_header import require_filters

@@ -8,7 +8,6 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.openers import Opener
-
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.unit import warn_once

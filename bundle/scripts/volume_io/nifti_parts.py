@@ -9,7 +9,6 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
-
 from scripts.errors import InputError
 from scripts.volume_io import nifti
 from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.volume_io.paths import replacing
 
 __all__ = ["write_npz"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.axis import axis_letters
 from scripts.volume_io.unit import as_text, as_voxel_size, in_micrometres, is_without_length, warn_once

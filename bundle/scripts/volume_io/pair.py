@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-
 from scripts.volume_io.chunked import Box, ChunkedVolume, open_volume
 from scripts.volume_io.files import load
 from scripts.volume_io.placement import Turn, turn_to

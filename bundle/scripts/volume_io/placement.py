@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, io_orientation
-
 from scripts.errors import InputError
 from scripts.volume_io.unit import warn_once
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import ceil, prod, sqrt
 
 import numpy as np
-
 from scripts.errors import InputError
 
 __all__ = ["downsample_labels", "pyramid_factors"]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-
 from scripts.errors import InputError
 from scripts.volume_io.member import last_change
 from scripts.volume_io.paths import SUFFIXES, split_dataset

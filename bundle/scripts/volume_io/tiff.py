@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import report_absent
 from scripts.volume_io.cause import explain_tiff

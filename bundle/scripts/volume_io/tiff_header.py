@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io.unit import in_micrometres, warn_once
 from scripts.volume_io.volume import numeric

@@ -10,7 +10,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.member import checked_member

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-
 from scripts.errors import InputError
 from scripts.volume_io import tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
-
 from scripts.errors import InputError
 from scripts.volume_io.unit import MICROMETRES, as_voxel_size
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import report_absent
 from scripts.volume_io.ome import write_ome_metadata

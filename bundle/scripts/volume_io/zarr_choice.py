@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.attribute import attributed_size, channel_names
 from scripts.volume_io.axis import UNKNOWN, above_axes, arrange, axis_letters, fitted, kept_axes, stated_axes

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.member import checked_member, store_of

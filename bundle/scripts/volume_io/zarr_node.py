@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding, is_store, replacing
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES

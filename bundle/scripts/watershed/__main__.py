@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scripts.argument import unknown_flag
 from scripts.errors import InputError
 from scripts.start import start

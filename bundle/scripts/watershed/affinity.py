@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from scripts.watershed.decode import BCDWatershed
 from scripts.watershed.pipeline import Recipe, Thresholded, decode, quiet
 from scripts.watershed.threshold import byte_scale, empty_heights

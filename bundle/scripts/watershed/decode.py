@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.watershed.pipeline import Recipe, decode, quiet
 from scripts.watershed.threshold import CHANNELS, Rule, threshold

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects
-
 from scripts.errors import InputError
 
 __all__ = ["SMALL_MODES", "absorb_small", "drop_small", "handle_small"]

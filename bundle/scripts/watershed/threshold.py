@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-
 from scripts.errors import InputError
 from scripts.watershed.flood import blocked_value
 
