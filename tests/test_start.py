@@ -14,10 +14,12 @@ from typing import get_type_hints
 
 import pytest
 import torch
+from monai.transforms import SaveImage
 from scripts import start as module
 from scripts.blockwise.run import UnfinishedError
 from scripts.errors import InputError
 from scripts.start import start
+from scripts.volume_io import VolumeWriter
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 COMMANDS = sorted(
@@ -118,6 +120,17 @@ def test_help_explains_the_flags(capsys: Said) -> None:
         start(main, ["--help"])
     assert ended.value.code == 0
     assert "where." in capsys.readouterr().err
+
+
+def test_bad_input_that_monais_writer_met_is_one_line(tmp_path: Path) -> None:
+    """SaveImage keeps the traceback of the writer's error as text alone."""
+    save = SaveImage(tmp_path, output_ext=".nii.gz", writer=VolumeWriter, channel_dim=None, separate_folder=False)
+    with pytest.raises(RuntimeError) as raised:
+        save(torch.zeros(2, 3, 4, 5, 6))
+    assert "Traceback" in str(raised.value)
+    with pytest.raises(SystemExit) as ended:
+        start(raising(raised.value), [])
+    assert re.fullmatch(r"error: .*shape \(2, 3, 4, 5, 6\).*", str(ended.value.code))
 
 
 def test_missing_packages_a_closed_pipe_and_ctrl_c_leave_no_traceback() -> None:

@@ -98,3 +98,9 @@ def test_a_later_run_replaces_its_own_results_alone(tmp_path: Path, save: Callab
     check_results([str(tmp_path / "moved" / "Y.tif")], tmp_path / "out")
     write_volume(tmp_path / "out" / "Y_maps.h5", IMAGE)  # of another program, or an earlier version
     check_results([str(second)], tmp_path / "out")
+
+
+def test_a_volume_named_twice_is_rejected(tmp_path: Path) -> None:
+    write_volume(tmp_path / "Y.tif", IMAGE)
+    with pytest.raises(InputError, match=r"Y\.tif: found twice among the volumes"):
+        check_results([str(tmp_path / "Y.tif")] * 2, tmp_path / "out")

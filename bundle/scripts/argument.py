@@ -19,10 +19,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from scripts.errors import InputError
 from scripts.flag import flag
 
-__all__ = ["PATHS", "bound", "unknown_flag"]
+__all__ = ["PATHS", "VOLUMES", "bound", "unknown_flag"]
 
-_VOLUMES = ("image", "label", "image_x", "label_x", "image_y", "label_y", "maps", "instances")
-PATHS = frozenset(("bundle_root", "dataset_dir", "output_dir", "model_path", "start_from", "tracking_uri", *_VOLUMES))
+VOLUMES = ("image", "label", "image_x", "label_x", "image_y", "label_y", "maps", "instances")
+"""Keys of the configurations that are names of volumes: of these, `::` parts a file and a dataset."""
+PATHS = frozenset(("bundle_root", "dataset_dir", "output_dir", "model_path", "start_from", "tracking_uri", *VOLUMES))
 """Keys of the configurations that are names of files and folders; a command takes them as further flags."""
 
 PATH = str | Sequence[str]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from scripts.worker import SHARED_MEMORY_FULL, defect_in_worker, said_by_worker, shared_memory_is_full
+from scripts.worker import SHARED_MEMORY_FULL, bad_input_in, defect_in_worker, said_by_worker, shared_memory_is_full
 
 __all__ = ["expected_error", "plain_errors", "start"]
 
@@ -103,6 +103,8 @@ def _ending(error: BaseException) -> tuple[str, int] | None:
     if (expected := expected_error(error)) is not None:
         return f"error: {expected}", 1
     for cause in _causes(error):
+        if (message := _said_by_monai(cause)) is not None:
+            return f"error: {message}", 1
         if type(cause).__name__ == "UnfinishedError":
             return f"{cause} Give the same command again when they are done.", 75
         if type(cause).__name__ == "StoppedError":
@@ -127,6 +129,11 @@ def _causes(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__
     return found
+
+
+def _said_by_monai(error: BaseException) -> str | None:
+    """The message of bad input that MONAI's LoadImage or SaveImage met: they keep its traceback as text alone."""
+    return bad_input_in(str(error)) if "cannot find a suitable" in str(error) else None
 
 
 def _of_the_machine(error: BaseException) -> str | None:

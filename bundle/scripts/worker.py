@@ -21,6 +21,7 @@ from typing import Any
 __all__ = [
     "SHARED_MEMORY_FULL",
     "WorkerStart",
+    "bad_input_in",
     "defect_in_worker",
     "end_with_parent",
     "said_by_worker",
@@ -118,9 +119,15 @@ def shared_memory_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free < 2**16
 
 
+def bad_input_in(text: str) -> str | None:
+    """Return the message of an error of ours from the text of a traceback, None where there is none."""
+    ours = _OURS.findall(text)
+    return " ".join(ours[-1].split()) if ours else None
+
+
 def _said_by_exception(details: str) -> str:
-    if ours := _OURS.findall(details):
-        return " ".join(ours[-1].split())
+    if (message := bad_input_in(details)) is not None:
+        return message
     if "torch_" in details and "No space left" in details:
         return SHARED_MEMORY_FULL
     return defect_in_worker(details, "a data-loader worker")

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-from scripts.argument import PATHS
+from scripts.argument import PATHS, VOLUMES
 from scripts.check.problem import Problem
 from scripts.errors import InputError
 
 __all__ = ["KEYS", "expand_paths", "paths"]
 
-_VOLUMES = frozenset(("image", "label", "image_x", "label_x", "image_y", "label_y", "maps", "instances"))
 KEYS = PATHS - {"tracking_uri"}
 """Keys at the top of a configuration that name files and folders."""
 
@@ -53,6 +52,6 @@ def _name(key: str, name: str) -> Iterator[Problem]:
         changed = name.replace("#", "::")
         text = f"{name}: MONAI changes # to :: in every value, so it would use {changed}. Expected a name without #. "
         yield Problem("", key, f"{text}Rename the file or folder, or give a link to it.")
-    elif "::" in name and key not in _VOLUMES and not os.path.exists(name):
+    elif "::" in name and key not in VOLUMES and not os.path.exists(name):
         text = f"{name}: a name with ::, which MONAI also makes of #. Expected a name without either."
         yield Problem("", key, text)

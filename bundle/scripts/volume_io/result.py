@@ -71,11 +71,15 @@ def check_results(images: Sequence[str], output_dir: str | os.PathLike[str]) -> 
     known: dict[str, str] = {}
     for image in images:
         stem = result_stem(image)
-        if (other := known.setdefault(stem.casefold(), image)) is not image:
+        other = known.get(stem.casefold())
+        if other == image:
+            raise InputError(f"{image}: found twice among the volumes, expected once. Leave one out.")
+        if other is not None:
             raise InputError(
                 f"{other}, {image}: all would be written to {Path(output_dir) / stem}_…; expected names that differ "
                 "before the extension. Segment them one by one, each with an output_dir of its own."
             )
+        known[stem.casefold()] = image
         _check_maps(image, Path(output_dir) / f"{stem}_maps.h5")
 
 
