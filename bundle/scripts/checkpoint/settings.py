@@ -36,7 +36,7 @@ def check_settings(found: Mapping[str, Any], now: Mapping[str, Any], path: str |
     """Raise an InputError when a setting differs from that in a checkpoint; those that only one side has pass.
 
     Of `files`, as `file_states` returns them, another size is an error, too. Another time alone is a warning, since a
-    copy on another machine has one.
+    copy on another machine has one, and so is a file of another name, such as the same volume in another format.
 
     Args:
         found: in the checkpoint.
@@ -68,11 +68,13 @@ def file_states(**volumes: Sequence[Mapping[str, Any]]) -> dict[str, list[list[s
 
 def _check_files(found: Sequence[Sequence[str]], now: Sequence[Sequence[str]], path: str | os.PathLike) -> None:
     """Compare a domain's files in their order: they may have moved."""
-    for (_, then), (name, is_now) in zip(found, now, strict=False):
-        if then.partition(" ")[0] != is_now.partition(" ")[0]:
+    for (earlier, then), (name, is_now) in zip(found, now, strict=False):
+        is_same_name = os.path.basename(earlier) == os.path.basename(name)
+        if is_same_name and then.partition(" ")[0] != is_now.partition(" ")[0]:
             raise InputError(
                 f"{path}: was trained on another {name}: {then} then, {is_now} now. Resume with that file, or start in "
                 "another output_dir, from weights (--start_from model.pt) if you like."
             )
         if then != is_now:
-            logger.warning("%s: %s has changed since, or was copied: %s then, %s now.", path, name, then, is_now)
+            text = "%s: %s has changed since, or was copied: %s of %s then, and %s now."
+            logger.warning(text, path, name, earlier, then, is_now)
