@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,12 @@ def test_a_path_that_looks_like_a_number_is_handed_on_as_a_name() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_handed_on_and_the_command_ends_first(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_is_handed_on_and_the_command_ends_first(
+    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # a shell ignores Ctrl-C for what runs in its background
+    request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+    signal.signal(number, signal.default_int_handler)
     ready, written = tmp_path / "ready", tmp_path / "checkpoint"
     code = f"""
 import pathlib, signal, sys, time
