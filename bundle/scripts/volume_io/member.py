@@ -63,7 +63,7 @@ def member_entries(path: str | os.PathLike[str], dataset: str | None = None) -> 
 def last_change(path: str | os.PathLike[str], dataset: str | None = None) -> str:
     """Return size and time of the last change of all of a volume's files: another text once one of them has changed.
 
-    Each file is looked at, in a Zarr store each chunk: about 5 s for a million.
+    Each file is looked at, in a Zarr store each chunk.
 
     Raises:
         InputError: as `volume_files`.
