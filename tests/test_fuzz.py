@@ -25,7 +25,6 @@ from scripts.watershed import affinity_watershed, bc_watershed, bcd_watershed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import fuzz
-import guided
 
 CASES = {"tiff": 500, "hdf5": 500, "nifti": 500, "zarr": 400, "weights": 200, "watershed": 200}
 HUGE = (100_000, 10_000, 10_000)  # 10 TB of bytes
@@ -40,13 +39,6 @@ def test_damaged_files_are_read_or_refused(subject: str) -> None:
 def test_damage_follows_from_its_number() -> None:
     data = bytes(range(256)) * 4
     assert fuzz.damage(data, random.Random(3)) == fuzz.damage(data, random.Random(3)) != data
-
-
-def test_the_guided_search_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "atheris", None)  # as if it was not installed
-    monkeypatch.setattr(sys, "argv", ["guided.py", "tiff"])
-    with pytest.raises(SystemExit, match="pip install atheris"):
-        guided.main()
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
