@@ -29,7 +29,7 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 	@touch $@
 
 demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
-	cd bundle && ../$(BIN)/python -m scripts.demo --output_dir ../outputs/demo
+	cd bundle && ../$(BIN)/python -m scripts.compare.demo --output_dir ../outputs/demo
 
 # two at a time, each with one thread: most of the time goes into commands that are started; tests/conftest.py has the order
 test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest

@@ -36,9 +36,9 @@ from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.seed import SeedWork
 from scripts.blockwise.table import check_table
 from scripts.blockwise.volume import label_volume
+from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.representation import Affinity
-from scripts.start import start
 from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors, read_maps, write_volume
 from scripts.watershed import (
     AffinityWatershed,

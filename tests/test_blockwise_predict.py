@@ -21,13 +21,13 @@ from scripts.blockwise.predict import Prediction, PredictWork, predict_volume
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.checkpoint import WeightsSaver
+from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer, WindowGrid
 from scripts.inferer.padding import reflected
-from scripts.intensity import GreyScale, ScaleGreyValues
 from scripts.networks import SegmentationGenerator
-from scripts.preflight import expected_error
 from scripts.representation import Contour, Foreground, Representation
+from scripts.transforms.intensity import GreyScale, ScaleGreyValues
 from scripts.volume_io import create_zarr, open_volume, read_maps, write_volume
 from torch import nn
 

@@ -29,7 +29,7 @@ from scripts.checkpoint import (
 )
 from scripts.checkpoint.settings import check_settings, plain
 from scripts.errors import InputError
-from scripts.image_pool import ImagePool
+from scripts.trainer.image_pool import ImagePool
 from scripts.volume_io import write_volume
 from torch import nn
 

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from scripts.command import BUNDLE, _status, as_read, run_bundle
+from scripts.command.bundle import BUNDLE, _status, as_read, run_bundle
+from scripts.command.start import start
 from scripts.errors import UNFINISHED, InputError, StoppedError
-from scripts.start import start
 
 
 def test_the_bundle_is_found_from_anywhere() -> None:

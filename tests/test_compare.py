@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from scripts.compare import METHODS, Run, Target, compare, summarise
 from scripts.compare.command import read_files
 from scripts.errors import InputError

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scripts.checkpoint import load_weights
-from scripts.command import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE, configuration
 from scripts.convert_checkpoint import main, renamed
 from scripts.errors import InputError
 from torch import Tensor

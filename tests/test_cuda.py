@@ -14,7 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 from scripts.checkpoint import load_weights
-from scripts.command import configuration
+from scripts.command.bundle import configuration
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork
 from scripts.export.__main__ import main as export

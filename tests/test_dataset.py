@@ -13,9 +13,9 @@ import torch
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, RandAdjustContrastd, RandFlipd, RandScaleIntensityd
 from monai.utils import set_determinism
-from scripts.augmentations import RandGreyValued
-from scripts.dataset import EndlessSampler, HoldOutd, PatchPairs, PatchSampler, volume_items
+from scripts.dataset import EndlessSampler, PatchPairs, PatchSampler, volume_items
 from scripts.errors import InputError
+from scripts.transforms import HoldOutd, RandGreyValued
 
 
 def numbered(*shape: int) -> np.ndarray:

@@ -54,7 +54,7 @@ RUN_BY = {
     "scripts.classical": ("test_classical.py", "segment_file("),
     "scripts.compare": ("test_compare.py", "compare("),
     "scripts.convert_checkpoint": ("test_convert_checkpoint.py", '"scripts.convert_checkpoint"'),
-    "scripts.demo": ("test_demo.py", "demo("),
+    "scripts.compare.demo": ("test_compare_demo.py", "demo("),
     "scripts.export": ("test_export.py", "import main"),
     "scripts.label_server": ("test_label_server.py", '"scripts.label_server"'),
     "scripts.manifest": ("test_manifest.py", '"scripts.manifest"'),
@@ -189,7 +189,7 @@ def main_of(module: str) -> Any:
 
 def further_flags(module: str, flags: dict[str, str]) -> set[str]:
     """What a command takes beyond its named arguments."""
-    if module in ("scripts.check", "scripts.compare", "scripts.demo", "scripts.label_server"):
+    if module in ("scripts.check", "scripts.compare", "scripts.compare.demo", "scripts.label_server"):
         bases = ["train.yaml", "inference.yaml"][: 1 + (module == "scripts.label_server")]
         return {key for key in flags if any(is_key(key, config(base)) for base in bases)}
     decoder = TARGETS[flags.get("target", "bcd")]

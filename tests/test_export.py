@@ -17,14 +17,14 @@ import torch
 from monai.bundle import ConfigWorkflow, ckpt_export
 from monai.data import load_net_with_metadata
 from scripts.checkpoint import load_weights
-from scripts.command import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE, configuration
+from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork, Note, file, write_export
 from scripts.export.__main__ import main
 from scripts.export.note import KEY, activated, note_of, unpacked
 from scripts.networks import SegmentationGenerator
-from scripts.preflight import expected_error
 from scripts.volume_io import open_volume, read_volume
 from torch import nn
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 from monai.transforms import Compose
 from scripts.checkpoint import load_weights
-from scripts.command import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE, configuration
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.export import Note, package, write_package
@@ -27,7 +27,7 @@ from scripts.export.note import activated, note_of
 from scripts.export.prepared import PreparedNetwork
 from scripts.export.runner import open_export
 from scripts.networks import SegmentationGenerator
-from scripts.scaling import resized
+from scripts.transforms.scaling import resized
 from torch import nn
 
 

@@ -23,7 +23,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from PIL import Image
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.handlers import (
     CyclePanels,

@@ -25,7 +25,7 @@ from scripts.match_domains.intensity import intensity_window, label_polarity
 from scripts.match_domains.match import scales
 from scripts.match_domains.overlay import table_text
 from scripts.match_domains.piece import block_means, piece_slices, shrunk
-from scripts.scaling import ScaleVolume
+from scripts.transforms.scaling import ScaleVolume
 from scripts.volume_io import read_volume, write_volume
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"

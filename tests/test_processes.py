@@ -16,9 +16,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from scripts.checkpoint import list_checkpoints
+from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.inferer import WindowGrid, slabs
-from scripts.preflight import expected_error
 from scripts.processes import gathered, join_processes
 from scripts.volume_io import read_volume
 from torch import Tensor

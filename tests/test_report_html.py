@@ -45,7 +45,7 @@ START = {
     "command": f"python -m monai.bundle run training --name {EVIL}",
     "machine": {"system": "Linux", "processor": "x86", "cores": 2, "memory_gb": 8.0, "device": "cpu", "processes": 1},
     "versions": {"bundle": "0.0.1", "torch": "2.0.0"},
-    "code": {"commit": "0123abc", "changed": ["scripts/demo.py"]},
+    "code": {"commit": "0123abc", "changed": ["scripts/compare/demo.py"]},
 }
 
 
@@ -121,7 +121,7 @@ def test_every_part_is_there(page: Path) -> None:
     assert {"cycle_x", "structure", "Size of objects", "Distance to the nearest neighbour"} <= {*tags.text["h3"]}
     cells = {text.strip() for name in ("td", "th", "dd") for text in tags.text[name]}
     assert {"17", "0.750", "2 h 2 min", "40", "4", "2.0.0", "classical recipe"} <= cells
-    assert "commit 0123abc, changed since: scripts/demo.py" in cells
+    assert "commit 0123abc, changed since: scripts/compare/demo.py" in cells
 
 
 def test_nothing_is_fetched_from_anywhere(page: Path) -> None:

@@ -80,7 +80,7 @@ def test_maps_equal_the_reference(shared: Path, name: str, key: str) -> None:
 @pytest.mark.parametrize("name", VECTORS)
 def test_no_target_of_the_reference_is_left_out(shared: Path, name: str) -> None:
     keys = set(np.load(shared / "vectors" / f"{name}.npz").files)
-    weights = {"w_binary", "w_contour", "w_aff", "w_none"}  # those of the loss: tests/test_losses.py
+    weights = {"w_binary", "w_contour", "w_aff", "w_none"}  # those of the loss: tests/test_representation_loss.py
     assert keys - weights - {"label", "note"} == set(ENCODERS)
 
 

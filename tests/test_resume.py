@@ -15,8 +15,8 @@ from scripts.checkpoint import TrainingCheckpoint, WeightsSaver, list_checkpoint
 from scripts.dataset import EndlessSampler
 from scripts.errors import InputError
 from scripts.handlers import RunningAverage
-from scripts.optimizers import adamw, warm_up_cosine
 from scripts.trainer import STAGE_STARTED, CySGANTrainer, MeanTeacherTrainer, TwoStepTrainer, last_iteration
+from scripts.trainer.optimizer import adamw, warm_up_cosine
 from torch import nn
 from torch.utils.data import DataLoader
 

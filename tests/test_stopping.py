@@ -21,11 +21,10 @@ import torch
 from ignite.engine import Events
 from matplotlib.figure import Figure
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints, save_atomically
+from scripts.command.start import expected_error, plain_errors
 from scripts.errors import UNFINISHED, InputError
 from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog, write_table, write_text
-from scripts.preflight import expected_error
 from scripts.report.style import save
-from scripts.start import plain_errors
 from scripts.volume_io import read_volume, write_volume
 
 from test_checkpoint import run, trainer

@@ -12,11 +12,11 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
-from scripts.losses import NonFiniteLossError
 from scripts.networks import PatchDiscriminator3D, SegmentationGenerator
-from scripts.optimizers import adamw, warm_up_cosine
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
 from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer, FiniteWatch, MeanTeacherTrainer, TwoStepTrainer
+from scripts.trainer.optimizer import adamw, warm_up_cosine
+from scripts.trainer.term import NonFiniteLossError
 from torch import Tensor, nn
 
 BOTH = {"generator_xy", "generator_yx"}

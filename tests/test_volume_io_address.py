@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from monai.bundle import ConfigWorkflow
-from scripts.argument import bound
 from scripts.check import check_config
-from scripts.command import BUNDLE
+from scripts.command.argument import bound
+from scripts.command.bundle import BUNDLE
 from scripts.compare.command import compare
-from scripts.demo import demo
+from scripts.compare.demo import demo
 from scripts.errors import InputError
 from scripts.report.command import report
 from scripts.volume_io import list_volumes, read_volume, split_dataset, write_volume

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scripts.command.start import expected_error
 from scripts.example import write_pair
 from scripts.metrics import match_instances
-from scripts.preflight import expected_error
 from scripts.trainer import UNPUBLISHED
 from scripts.volume_io import open_volume, read_channel_names, read_maps, read_volume
 from scripts.watershed.__main__ import main as watershed

@@ -80,9 +80,13 @@ def trained_files(given: argparse.Namespace) -> dict[str, Any]:
     named = {key: getattr(given, key) or (given.run and given.run / path) for key, path in TRAINED.items()}
     others = "--image, --label and --model"
     if not all(named.values()):
-        sys.exit(f"tiles and overlap need a trained network: name a folder of scripts.demo by --run, or {others}.")
+        sys.exit(
+            f"tiles and overlap need a trained network: name a folder of scripts.compare.demo by --run, or {others}."
+        )
     if missing := [str(path) for path in named.values() if not path.exists()]:
-        sys.exit(f"{', '.join(missing)}: no such file. Expected what scripts.demo wrote, or others by {others}.")
+        sys.exit(
+            f"{', '.join(missing)}: no such file. Expected what scripts.compare.demo wrote, or others by {others}."
+        )
     return {**{key: str(path) for key, path in named.items()}, "configs": given.configs.split(",")}
 
 
@@ -120,7 +124,7 @@ def _command_line() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     parser.add_argument("--against", type=Path, metavar="JSON", help="file of an earlier --out: print new / old")
     group = parser.add_argument_group("a trained network, for tiles and overlap")
-    group.add_argument("--run", type=Path, metavar="DIR", help="folder that scripts.demo wrote")
+    group.add_argument("--run", type=Path, metavar="DIR", help="folder that scripts.compare.demo wrote")
     group.add_argument("--configs", default="inference", help="configs by name, default inference,demo")
     for name, path in TRAINED.items():
         group.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"instead of {path} in DIR")

@@ -22,7 +22,7 @@ def errors(seed: int, factor: tuple[float, ...], shape: tuple[int, ...]) -> np.n
     """Relative errors of the factor for Y along z, y and x, nan where it says that it cannot tell."""
     from scripts.example import make_pair
     from scripts.match_domains.match import match_volumes
-    from scripts.scaling import ScaleVolume
+    from scripts.transforms.scaling import ScaleVolume
 
     pair = make_pair(shape, seed=seed)
     image = np.rint(ScaleVolume(factor)(pair["imageY"][None].astype(np.float32))[0]).astype(np.uint8)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage as ndi
-from scripts.argument import unknown_flag
+from scripts.command.argument import unknown_flag
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.start import start
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scripts.check.run import check_folder
 from scripts.checkpoint import noted_state, save_atomically
 from scripts.checkpoint.weights import brief, check_fit
-from scripts.command import BUNDLE, configuration, overlay_files
+from scripts.command.bundle import BUNDLE, configuration, overlay_files
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.preflight import check_folder
-from scripts.start import start
 
 __all__ = ["main", "read_reference", "renamed"]
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.start import start
 
 __all__ = ["MANIFEST", "main", "manifest_text", "strays", "verify_folder", "verify_zip"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.start import start
 from scripts.volume_io import open_volume, split_dataset
 
 __all__ = ["StoreServer", "main", "open_viewer"]

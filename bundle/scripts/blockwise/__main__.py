@@ -7,16 +7,16 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.argument import unknown_flag
 from scripts.blockwise.grid import Grid
 from scripts.blockwise.option import doubled, options_of
 from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.source import Maps
 from scripts.blockwise.volume import checked_target, label_volume
+from scripts.command.argument import unknown_flag
+from scripts.command.flag import flag
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.flag import flag
-from scripts.start import start
 from scripts.watershed import TARGETS
 
 __all__ = ["main"]

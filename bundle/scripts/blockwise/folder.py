@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scripts.command.lock import Lock
 from scripts.errors import InputError
-from scripts.lock import Lock
 from scripts.volume_io.npz import write_npz
 from scripts.volume_io.paths import replacing
 

@@ -21,7 +21,7 @@ from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
-from scripts.intensity import GreyScale
+from scripts.transforms.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
 from torch import nn
 

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.grid import Grid
+from scripts.check.run import check_decoder, check_folder
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.inferer import MapInferer
-from scripts.preflight import check_decoder, check_folder
 from scripts.volume_io import ChunkedVolume
 
 __all__ = [

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from scripts.blockwise.cluster import dask_cluster
+from scripts.command.worker import end_with_parent
 from scripts.errors import InputError
-from scripts.worker import end_with_parent
 from tqdm import tqdm
 
 __all__ = ["Schedule", "Work"]

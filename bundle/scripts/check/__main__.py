@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.check.command import check
-from scripts.start import start
+from scripts.command.start import start
 
 if __name__ == "__main__":
     start(check)

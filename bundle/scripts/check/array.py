@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scripts.check.fragmentation import check_fragmentation
 from scripts.component import connected_components
 from scripts.errors import InputError
-from scripts.fragmentation import check_fragmentation
 
 __all__ = ["check_image", "check_label", "check_label_type", "check_maps", "check_patch"]
 

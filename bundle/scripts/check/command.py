@@ -15,8 +15,8 @@ from scripts.check.problem import Problem, closest, refuse
 from scripts.check.source import read_source, shipped
 from scripts.check.value import Values
 from scripts.check.volume import Volumes
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
 
 __all__ = ["Findings", "check", "check_config", "check_merged"]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.argument import PATHS
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
 from scripts.check.rule import rule_of
 from scripts.check.tree import child, has, is_component, parent, walk
 from scripts.check.value import UNKNOWN, Values
+from scripts.command.argument import PATHS
 
 __all__ = [
     "DECODERS",

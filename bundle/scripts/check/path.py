@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-from scripts.argument import PATHS, VOLUMES
 from scripts.check.problem import Problem
+from scripts.command.argument import PATHS, VOLUMES
 from scripts.errors import InputError
 
 __all__ = ["KEYS", "expand_paths", "paths"]

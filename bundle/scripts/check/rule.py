@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scripts.check.value import UNKNOWN
 
-# `scripts.scaling.MOST_SCALED`, which is not imported here, for it imports torch
+# `scripts.transforms.MOST_SCALED`, which is not imported here, for it imports torch
 MOST_SCALED = 20.0
 
 __all__ = ["RULES", "Rule", "rule_of"]

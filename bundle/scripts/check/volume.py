@@ -40,7 +40,7 @@ class Volumes:
 
     def training(self, base: Mapping[str, Any]) -> Iterator[Problem]:
         """See to X, its labels, Y and its labels; where other volumes are trained on as X, to these."""
-        from scripts.pairing import check_training_roles
+        from scripts.check.pairing import check_training_roles
 
         data, held_out = "train::dataset::data", "validate::dataset::data"
         if child(self.merged.config, data) == child(base, data):
@@ -56,7 +56,7 @@ class Volumes:
 
     def inference(self) -> Iterator[Problem]:
         """See to what is read, images and their labels if there are some, and the extension of what is written."""
-        from scripts.pairing import check_roles
+        from scripts.check.pairing import check_roles
         from scripts.volume_io.result import check_results
 
         if is_component(child(self.merged.config, "dataset::data")):
@@ -92,7 +92,7 @@ class Volumes:
 
     def _pair(self, image: str, label: str, scale: str | None = None) -> Any:
         """See to the volumes of two keys; return the pairs that could be opened, as `volume_items` does."""
-        from scripts.pairing import check_pairs
+        from scripts.check.pairing import check_pairs
         from scripts.volume_io.pattern import has_pattern
 
         images = yield from self._named(image)
@@ -124,7 +124,7 @@ class Volumes:
         factors = self.values[scale]
         if not _are_numbers(factors) or not min(factors) > 0 or not 1 < max(factors) <= MOST_SCALED:
             return  # larger ones are told by their rule
-        from scripts.scaling import check_scaled_memory
+        from scripts.transforms.scaling import check_scaled_memory
 
         for name in names:
             try:
@@ -211,7 +211,7 @@ class Volumes:
 def _check_content(name: str, is_label: bool) -> None:
     """See that voxels are those of an image or of a label: all of a small volume, some planes of a larger label."""
     from scripts.check.array import check_image, check_label, check_label_type
-    from scripts.fragmentation import check_fragmentation
+    from scripts.check.fragmentation import check_fragmentation
     from scripts.volume_io import open_volume
 
     volume = open_volume(name)

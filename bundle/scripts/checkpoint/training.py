@@ -16,8 +16,8 @@ from ignite.engine import Events
 from scripts.checkpoint.random_state import RandomState, reseed
 from scripts.checkpoint.settings import check_settings, plain
 from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
 from scripts.processes import gathered, of_first
 from scripts.trainer import last_iteration
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from scripts.check import check_config, refuse
 from scripts.check.path import paths
-from scripts.command import BUNDLE, as_read, configuration, listed, overlay_files
+from scripts.check.run import check_folder, check_training
+from scripts.command.bundle import BUNDLE, as_read, configuration, listed, overlay_files
+from scripts.command.lock import Lock
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target
 from scripts.compare.table import summarise, write_results
 from scripts.dataset import volume_items
 from scripts.errors import InputError
-from scripts.lock import Lock
-from scripts.preflight import check_folder, check_training
 from scripts.report import draw_comparison
 from scripts.volume_io import (
     check_results,

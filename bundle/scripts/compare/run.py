@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from scripts.checkpoint import list_checkpoints
 from scripts.classical import segment_file
-from scripts.command import BUNDLE, run_bundle
+from scripts.command.bundle import BUNDLE, run_bundle
 from scripts.compare.method import Method
 from scripts.errors import InputError
 from scripts.handlers import write_text

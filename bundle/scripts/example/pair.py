@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scripts.command.flag import flag
 from scripts.errors import InputError
 from scripts.example.electron import render_electron
 from scripts.example.field import SPACING
 from scripts.example.fluorescence import render_fluorescence
 from scripts.example.look import ElectronLook, FluorescenceLook, varied
 from scripts.example.shape import draw_nuclei
-from scripts.flag import flag
 from scripts.volume_io import check_writable, read_volume, write_volume
 
 __all__ = ["make_pair", "make_source", "write_pair"]

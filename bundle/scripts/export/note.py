@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from monai.bundle import ConfigParser
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from torch import Tensor
 
 __all__ = ["KEY", "Note", "activated", "note_of", "packed", "unpacked"]

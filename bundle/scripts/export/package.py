@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.export.description import INPUT, OUTPUT, PAGE, described, page
 from scripts.export.file import compared, maps_alone, missing_packages, write_onnx, write_torchscript
 from scripts.export.note import Note
 from scripts.export.prepared import PreparedNetwork
-from scripts.scaling import resized, scaled_shape
+from scripts.transforms.scaling import resized, scaled_shape
 from scripts.volume_io.paths import replacing
 from torch import Tensor, nn
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from scripts.lock import Lock
+from scripts.command.lock import Lock
 
 __all__ = ["RunLock"]
 

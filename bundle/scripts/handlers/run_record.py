@@ -20,7 +20,7 @@ import psutil
 import torch
 import yaml
 from ignite.engine import Engine, Events
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from scripts.handlers.table import write_text
 from scripts.trainer import last_iteration
 

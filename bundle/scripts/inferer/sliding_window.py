@@ -9,12 +9,12 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_data_type, convert_to_dst_type, ensure_tuple_rep
 from scripts.allocator import reused_memory
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.part import PartInferer
 from scripts.inferer.window import MODES, WindowGrid, check_images
-from scripts.scaling import checked_scale, resized, scaled_shape
+from scripts.transforms.scaling import checked_scale, resized, scaled_shape
 from tqdm import tqdm
 
 __all__ = ["MapInferer"]

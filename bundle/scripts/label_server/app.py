@@ -17,11 +17,11 @@ from fastapi.responses import JSONResponse
 from monailabel.app import app as server
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
+from scripts.command.start import expected_error
 from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.folder import MODEL
 from scripts.label_server.guard import Guard
 from scripts.label_server.route import routes
-from scripts.preflight import expected_error
 
 __all__ = ["Studies", "answer", "app"]
 

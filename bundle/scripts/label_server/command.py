@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
+from scripts.check.run import check_decoder
 from scripts.checkpoint import load_weights
-from scripts.command import BUNDLE, listed
+from scripts.command.bundle import BUNDLE, listed
 from scripts.errors import InputError
 from scripts.label_server.access import ACCESS, Access, make_access
 from scripts.label_server.environment import check_environment, sample_app
 from scripts.label_server.folder import MODEL, merged_configs, write_app
-from scripts.preflight import check_decoder
 from scripts.volume_io import list_volumes
 
 __all__ = ["serve"]

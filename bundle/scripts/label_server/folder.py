@@ -10,7 +10,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 from scripts.check.source import read_source
-from scripts.command import BUNDLE
+from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.volume_io.paths import replacing
 

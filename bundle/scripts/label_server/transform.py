@@ -14,8 +14,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
 
 __all__ = ["CheckGeometryd", "InstanceResultd", "file_order", "holding_type"]
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scripts.check.pairing import check_training_roles
+from scripts.command.flag import flag
+from scripts.command.start import start
 from scripts.dataset import volume_items
 from scripts.errors import InputError
-from scripts.flag import flag
 from scripts.match_domains.match import match_volumes
 from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
-from scripts.pairing import check_training_roles
-from scripts.scaling import checked_scale
-from scripts.start import start
-from scripts.validation import check_image, check_label
+from scripts.transforms.checked import check_image, check_label
+from scripts.transforms.scaling import checked_scale
 from scripts.volume_io import read_label
 from scripts.volume_io.files import load
 from scripts.volume_io.paths import replacing

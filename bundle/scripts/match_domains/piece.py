@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scripts.scaling import resized, scaled_shape
+from scripts.transforms.scaling import resized, scaled_shape
 
 __all__ = ["block_means", "grey_range", "normalised", "piece_slices", "shrunk"]
 

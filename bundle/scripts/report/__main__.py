@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from scripts.command.start import start
 from scripts.report.command import report
-from scripts.start import start
 
 if __name__ == "__main__":
     start(report)

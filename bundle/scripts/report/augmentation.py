@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scripts import augmentations
-from scripts.augmentations.base import RandVolume
+from scripts import transforms
+from scripts.command.start import start
 from scripts.example import make_pair
 from scripts.report.style import FAINT, INK, save
-from scripts.start import start
+from scripts.transforms.augmentation import RandVolume
 
 __all__ = ["draw_augmentations"]
 
@@ -73,7 +73,7 @@ def _left(column: int) -> int:
 
 def _row(name: str, options: dict[str, Any], sample: dict[str, np.ndarray], seed: int) -> list[np.ndarray]:
     """Pictures (Y, X, 3) of sections before, and after the draw that changes most."""
-    transform: RandVolume = getattr(augmentations, name)(prob=1.0, **options)
+    transform: RandVolume = getattr(transforms, name)(prob=1.0, **options)
     geometry = transform.__module__.endswith(("section", "warp"))
     before, middle = _centre(sample["image"], PATCH), PATCH[0] // 2
     given = sample["image"] if geometry else before

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.report.chart import HEIGHT, WIDTH, Chart, histogram_chart, loss_chart
 from scripts.report.command import read_json
@@ -21,7 +22,6 @@ from scripts.report.objects import Objects, joined_objects, measure_objects
 from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
-from scripts.start import start
 from scripts.volume_io import ChunkedVolume, list_volumes, open_label, open_volume, result_stem
 from scripts.volume_io.paths import check_place, replacing
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
-from scripts.losses import dice_from_logits, weighted_bce_with_logits
 from scripts.representation.label import checked_label
+from scripts.representation.loss import dice_from_logits, weighted_bce_with_logits
 from torch import Tensor
 
 __all__ = ["Affinity", "Contour", "Foreground", "widened"]

@@ -8,12 +8,12 @@ import cc3d
 import edt
 import numpy as np
 from scipy.ndimage import find_objects
+from scripts.command.flag import flag
 from scripts.component import connected_components
 from scripts.errors import InputError
-from scripts.flag import flag
-from scripts.losses import distance_mse
 from scripts.representation.binary import widened
 from scripts.representation.label import checked_label
+from scripts.representation.loss import distance_mse
 from torch import Tensor
 
 __all__ = ["SignedDistance"]

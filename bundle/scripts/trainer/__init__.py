@@ -6,6 +6,7 @@ The trainers of the methods that it is compared with are engines of the same kin
 from scripts.trainer.baseline import MeanTeacherTrainer, TwoStepTrainer
 from scripts.trainer.engine import WARM_UP_COMPLETED, CySGANTrainer
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.image_pool import ImagePool
 from scripts.trainer.length import last_iteration
 from scripts.trainer.plain_error import PlainErrors
 from scripts.trainer.source import NON_FINITE, STAGE_STARTED
@@ -19,6 +20,7 @@ __all__ = [
     "CySGANTrainer",
     "FiniteWatch",
     "GradientCut",
+    "ImagePool",
     "MeanTeacherTrainer",
     "PlainErrors",
     "TwoStepTrainer",

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.losses import PatchAdversarialLoss
-from scripts.flag import flag
-from scripts.image_pool import ImagePool
-from scripts.losses import anticorrelation
+from scripts.command.flag import flag
 from scripts.networks import bare
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.image_pool import ImagePool
 from scripts.trainer.source import SourceTrainer
+from scripts.trainer.term import anticorrelation
 from torch import Tensor
 
 __all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]

@@ -13,7 +13,7 @@ class PlainErrors:
     """Lets an exception pass through an engine as it is. Attach it before all others.
 
     ignite logs it twice, with its traceback where it comes from a worker, and MONAI's StatsHandler logs the traceback
-    once more. The exception itself reaches the caller, and `scripts.start` prints one line for it.
+    once more. The exception itself reaches the caller, and `scripts.command.start` prints one line for it.
     """
 
     def attach(self, engine: Engine) -> None:

@@ -14,14 +14,14 @@ from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer, SimpleInferer
 from scripts.allocator import reused_memory
+from scripts.command.flag import flag
+from scripts.command.worker import SHARED_MEMORY_FULL, shared_memory_is_full
 from scripts.errors import UNFINISHED, InputError
-from scripts.flag import flag
-from scripts.losses import NonFiniteLossError
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.length import last_iteration
 from scripts.trainer.plain_error import PlainErrors
+from scripts.trainer.term import NonFiniteLossError
 from scripts.trainer.update import FiniteWatch, Update
-from scripts.worker import SHARED_MEMORY_FULL, shared_memory_is_full
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler

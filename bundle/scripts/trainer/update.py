@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from monai.utils.enums import CommonKeys
-from scripts.losses import check_finite
-from scripts.optimizers import gradient_norm, has_gradient
 from scripts.trainer.gradient_cut import GradientCut
+from scripts.trainer.optimizer import gradient_norm, has_gradient
+from scripts.trainer.term import check_finite
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -48,7 +48,7 @@ class FiniteWatch:
         """Look at `terms`, or keep them to be looked at.
 
         Raises:
-            NonFiniteLossError: as `scripts.losses.check_finite`.
+            NonFiniteLossError: as `scripts.trainer.term.check_finite`.
         """
         if device.type == "cpu":
             check_finite(terms, iteration)

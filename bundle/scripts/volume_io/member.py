@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
+from scripts.command.flag import flag
 from scripts.errors import InputError
-from scripts.flag import flag
 from scripts.volume_io.paths import existing, format_of, is_zarr
 
 __all__ = ["FOREIGN", "checked_member", "file_change", "last_change", "member_entries", "store_of", "volume_files"]

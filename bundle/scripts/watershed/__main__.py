@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripts.argument import unknown_flag
+from scripts.command.argument import unknown_flag
+from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.start import start
 from scripts.volume_io import check_writable, read_channel_names, read_maps, read_volume, write_volume
 from scripts.watershed import TARGETS
 from scripts.watershed.channel import first_map

@@ -125,7 +125,7 @@ class BCDWatershed:
         InputError: an option is unknown.
 
     Attributes:
-        map_names: names of the maps that it takes, in this order; `scripts.preflight` compares the representation's.
+        map_names: names of the maps that it takes, in this order; `scripts.check.run` compares the representation's.
         decode: the function.
         recipe: its seeds, mask and heights, by the options that concern them.
     """

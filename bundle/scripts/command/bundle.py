@@ -1,0 +1,149 @@
+"""MONAI's bundle commands, started as a user would type them; and configurations for our own commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
+from scripts.check.source import read_source
+from scripts.command.argument import PATHS
+from scripts.errors import UNFINISHED, InputError, StoppedError
+
+__all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
+
+BUNDLE = Path(__file__).resolve().parents[2]
+"""The folder of this bundle."""
+
+
+def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:
+    """Run a command of this bundle, its progress bars on this terminal.
+
+    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it.
+
+    Args:
+        run_id: training, evaluating, run, ...
+        configs: files, or names in `configs/` without extension; the base first.
+        overrides: keys and values.
+
+    Raises:
+        InputError: it failed; its own message is above.
+        StoppedError: it stopped as it was asked to.
+    """
+    files = [str(BUNDLE / "configs" / f"{config}.yaml") if _is_name(config) else str(config) for config in configs]
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
+    command += ["--config_file", str(files), "--bundle_root", str(BUNDLE)]
+    for key, value in overrides.items():
+        command += [f"--{key}", _typed(key, value)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    if _status(command, environment):
+        raise InputError(f"the command failed, its message is above: {' '.join(command)}")
+
+
+def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit status of a command, once it has ended; SIGTERM and Ctrl-C meanwhile are for it.
+
+    Both are handed on as SIGTERM: a terminal gives Ctrl-C to the command, too, and a second one would stop a training
+    before its checkpoint is written. Signals come to the main thread alone; elsewhere they are left as they are.
+
+    Raises:
+        StoppedError: such a signal came, or the command stopped at one.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    asked: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if process is not None:
+            process.terminate()
+
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, hand_on) for number in heard}
+    try:
+        process = subprocess.Popen(command, env=environment)
+        if asked:  # before it had begun
+            process.terminate()
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked or status == UNFINISHED:
+        by = f" by {signal.Signals(asked[0]).name}" if asked else ""
+        raise StoppedError(
+            f"stopped{by}; the command that ran has ended with status {status}, and files are whole. Given again, a "
+            "comparison resumes where it was."
+        )
+    return status
+
+
+def as_read(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MONAI's command line makes of overrides that `run_bundle` hands it: the text "[8, 16]" is a list."""
+    return {key: DefaultParseValue(_typed(key, value)) for key, value in overrides.items()}
+
+
+def _typed(key: str, value: Any) -> str:
+    """An override as it is typed: a path that MONAI would take for a number or an expression gets quotes."""
+    text = str(value)
+    is_name = key in PATHS and isinstance(value, str | os.PathLike)
+    return repr(text) if is_name and DefaultParseValue(text) != text and not text.startswith("[") else text
+
+
+def listed(value: Any) -> list[str]:
+    """Return the items of a list, or of a text with commas, in brackets or not."""
+    items = (
+        value.strip("[]() ").split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    )
+    return [str(item).strip(" '\"") for item in items if str(item).strip()]
+
+
+def overlay_files(config: str | Sequence[str], base: str) -> list[Path]:
+    """Return the files of overlays, the base left out where it was named.
+
+    Args:
+        config: their names, as `listed` takes them.
+        base: "train" or "inference".
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    paths = [Path(name) for name in listed(config)]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"config: no file {', '.join(missing)}; expected overlays on {base}.yaml, with commas between."
+        )
+    for path in paths:
+        read_source(path)  # whose errors name file and line; MONAI's do not
+    return [path.resolve() for path in paths if path.resolve() != _base_file(base)]
+
+
+def configuration(base: str, overlays: Sequence[Path], overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+    """Return a base of this bundle with overlays and overrides upon it, to take ids from.
+
+    Args:
+        base: "train" or "inference".
+        overlays: files.
+        overrides: keys and values; a key's parts may be joined by # or ::.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in (_base_file(base), *overlays)])
+    values = {name.replace("#", "::"): value for name, value in (overrides or {}).items()}
+    parser.update(pairs={"bundle_root": str(BUNDLE), **values})
+    return parser
+
+
+def _base_file(base: str) -> Path:
+    return BUNDLE / "configs" / f"{base}.yaml"
+
+
+def _is_name(config: str | Path) -> bool:
+    return isinstance(config, str) and (BUNDLE / "configs" / f"{config}.yaml").is_file()
