@@ -33,7 +33,7 @@ def plain(out: str, overwrite: bool = False) -> None:
 
 
 def read(*typed: str) -> dict[str, Any]:
-    given = bound(command, typed, "scripts.command.bundle")
+    given = bound(command, typed, "scripts.command")
     given.apply_defaults()
     return {**given.arguments, **given.arguments["keys"]}
 
@@ -89,7 +89,7 @@ def test_values_are_read_by_their_annotations() -> None:
 )
 def test_what_does_not_fit_is_rejected_in_one_line(typed: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        bound(plain, typed, "scripts.command.bundle")
+        bound(plain, typed, "scripts.command")
     assert "\n" not in str(caught.value)
 
 
