@@ -7,10 +7,10 @@ volumes larger than memory part by part, `create_zarr` writes them. Errors are `
 
 from typing import TYPE_CHECKING, Any
 
-from scripts.volume_io.chunked import ChunkedVolume, open_volume
-from scripts.volume_io.files import read_channel_names, read_maps, read_volume, write_volume
+from scripts.volume_io.chunked import ChunkedVolume
+from scripts.volume_io.files import open_volume, read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
-from scripts.volume_io.member import file_change, last_change, volume_files
+from scripts.volume_io.inventory import file_change, last_change, volume_files
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pair import open_label, read_label
 from scripts.volume_io.paths import check_writable, split_dataset

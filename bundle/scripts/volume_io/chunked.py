@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent, report_absent
-from scripts.volume_io.paths import decoding, existing, format_of
+from scripts.volume_io.paths import decoding
 from scripts.volume_io.placement import Place
-from scripts.volume_io.volume import check_memory, native, native_dtype, numeric
+from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, native_dtype, numeric
 
-__all__ = ["ChunkedVolume", "Layout", "open_volume"]
+__all__ = ["ChunkedVolume", "Layout"]
 
 Box = slice | EllipsisType | tuple[slice | EllipsisType, ...]
 VoxelSize = tuple[float, float, float]
@@ -35,7 +35,9 @@ class Layout(NamedTuple):
         axes: which stored axes are (Z, Y, X) or (C, Z, Y, X), in this order; the others have length 1.
         voxel_size: (z, y, x) in micrometres, None where the file does not say.
         channel_names: nothing where the file does not say.
-        affine: (4, 4), index (z, y, x) -> position (x, y, z), where the file states direction and origin; else None.
+        affine: (4, 4), index (z, y, x) -> position (x, y, z) in `unit`, None where the file has only a voxel size.
+        unit: "um", "mm", "m" or "unknown".
+        placed: whether the file states direction and origin, so that `affine` says more than the voxel size.
         absent: what of it the file lacks.
     """
 
@@ -47,6 +49,8 @@ class Layout(NamedTuple):
     voxel_size: VoxelSize | None = None
     channel_names: Sequence[str] = ()
     affine: np.ndarray | None = None
+    unit: str = "um"
+    placed: bool = False
     absent: Absent | None = None
 
 
@@ -92,7 +96,24 @@ class ChunkedVolume:
     @property
     def place(self) -> Place:
         """Where the volume (Z, Y, X) lies."""
-        return Place(self.name, self.shape, self.voxel_size, self._layout.affine)
+        return Place(self.name, self.shape, self.voxel_size, self._layout.affine if self._layout.placed else None)
+
+    def whole(self) -> Volume:
+        """Read all of it, with its geometry, and close the file. Memory: as `scripts.volume_io.read_volume` says.
+
+        Raises:
+            InputError: as for a part; it is larger than the memory that is free, or nothing of it is there.
+        """
+        check_memory(self.shape, self.dtype, self.name)
+        report_absent(self.name, self.absent)
+        try:
+            array = self[...]
+        finally:
+            self.close()
+        affine, unit, size = self._layout.affine, self._layout.unit, self.voxel_size
+        if affine is None:
+            affine, unit = diagonal_affine(size), "um" if size else "unknown"
+        return Volume(array, size, affine, unit, self._layout.placed)
 
     def __getitem__(self, box: Box) -> np.ndarray:
         """Read a part; slices are those of numpy with a step of 1, and what is left out is taken whole.
@@ -177,35 +198,6 @@ class ChunkedVolume:
         self._lock = threading.Lock()
 
 
-def open_volume(
-    path: str | os.PathLike[str],
-    dataset: str | None = None,
-    ndim: int = 3,
-    voxel_size: Sequence[float] | None = None,
-) -> ChunkedVolume:
-    """Open a volume of any format to read parts of it; only what describes it is read.
-
-    TIFF that is stored plainly, and .nii, are mapped into memory; of other TIFF the planes asked for are decoded, of
-    HDF5 and Zarr the chunks. .nii.gz has no parts: it is read whole at the first read, with a warning.
-
-    Args:
-        path: as for `read_volume`: a TIFF stack, an OME-TIFF, HDF5 (`file.h5::dataset`), NIfTI, Zarr version 2 or 3
-            (`store.zarr`, `store.zarr::dataset`) or OME-Zarr (`image.ome.zarr`, `image.ome.zarr::0` for a level,
-            `image.ome.zarr::labels/instances`).
-        dataset: for HDF5 and Zarr, the dataset to read where `path` names none.
-        ndim: 3 for (Z, Y, X), 4 for (C, Z, Y, X); other axes are dropped if their length is 1.
-        voxel_size: (z, y, x) in micrometres: of the levels of an OME-Zarr image the one nearest to it is opened (the
-            sum over the axes of |log(size / wanted)|), which the log says; without it level 0. Other formats have one
-            level.
-
-    Raises:
-        InputError: as `read_volume`.
-    """
-    volume = _open_parts(path, dataset, ndim, voxel_size)
-    report_absent(volume.name, volume.absent)
-    return volume
-
-
 def plane_chunks(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the chunks of an array that is not divided: one plane."""
     return (*[1] * (len(shape) - 2), *shape[-2:])
@@ -221,24 +213,3 @@ def arranged(part: np.ndarray, axes: Sequence[int]) -> np.ndarray:
 def nbytes(shape: Sequence[int], dtype: np.dtype) -> int:
     """Return the bytes of an array."""
     return prod(shape) * dtype.itemsize
-
-
-def _open_parts(
-    path: str | os.PathLike[str], dataset: str | None, ndim: int, voxel_size: Sequence[float] | None
-) -> ChunkedVolume:
-    file, named = existing(path)
-    # imported here, since these modules build on this one
-    from scripts.volume_io import hdf5_parts, nifti_parts, tiff_parts, zarr_store
-
-    name, dataset = os.fspath(path), named or dataset
-    match format_of(file):
-        case "zarr":
-            return zarr_store.open_parts(file, name, dataset, ndim, voxel_size)
-        case "hdf5":
-            return hdf5_parts.open_parts(file, dataset, ndim)
-        case kind if ndim != 3:
-            raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only, not from {kind}.")
-        case "tiff":
-            return tiff_parts.open_parts(file)
-        case _:
-            return nifti_parts.open_parts(file)

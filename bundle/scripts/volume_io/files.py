@@ -4,29 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scripts.errors import InputError
-from scripts.volume_io import hdf5, nifti, tiff, zarr
+from scripts.volume_io import hdf5, nifti, tiff, zarr, zarr_store
+from scripts.volume_io.absent import report_absent
+from scripts.volume_io.chunked import ChunkedVolume
 from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
 from scripts.volume_io.result import source_of
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import Volume, diagonal_affine, native, numeric, spacing_of
 
-__all__ = ["load", "read_channel_names", "read_maps", "read_volume", "write_volume"]
+__all__ = ["load", "open_volume", "read_channel_names", "read_maps", "read_volume", "write_volume"]
 
 VoxelSize = tuple[float, float, float]
 
 
-def load(path: str | os.PathLike[str], dataset: str | None = None) -> Volume:
-    """Read a volume with its geometry; see `read_volume`."""
-    file, named = existing(path)
-    kind = format_of(file)
-    if kind in ("hdf5", "zarr"):
-        return (hdf5 if kind == "hdf5" else zarr).read(file, named or dataset)
-    return tiff.read(file) if kind == "tiff" else nifti.read(file)
+def load(path: str | os.PathLike[str], dataset: str | None = None, ndim: int = 3) -> Volume:
+    """Read a volume, or maps, with its geometry; see `read_volume`."""
+    return _opened(path, dataset, ndim).whole()
+
+
+def open_volume(
+    path: str | os.PathLike[str],
+    dataset: str | None = None,
+    ndim: int = 3,
+    voxel_size: Sequence[float] | None = None,
+) -> ChunkedVolume:
+    """Open a volume of any format to read parts of it; only what describes it is read.
+
+    TIFF that is stored plainly, and .nii, are mapped into memory; of other TIFF the planes asked for are decoded, of
+    HDF5 and Zarr the chunks. .nii.gz has no parts: it is read whole at the first read, with a warning.
+
+    Args:
+        path: as for `read_volume`: a TIFF stack, an OME-TIFF, HDF5 (`file.h5::dataset`), NIfTI, Zarr version 2 or 3
+            (`store.zarr`, `store.zarr::dataset`) or OME-Zarr (`image.ome.zarr`, `image.ome.zarr::0` for a level,
+            `image.ome.zarr::labels/instances`).
+        dataset: for HDF5 and Zarr, the dataset to read where `path` names none.
+        ndim: 3 for (Z, Y, X), 4 for (C, Z, Y, X); other axes are dropped if their length is 1.
+        voxel_size: (z, y, x) in micrometres: of the levels of an OME-Zarr image the one nearest to it is opened (the
+            sum over the axes of |log(size / wanted)|), which the log says; without it level 0. Other formats have one
+            level.
+
+    Raises:
+        InputError: as `read_volume`.
+    """
+    volume = _opened(path, dataset, ndim, voxel_size)
+    report_absent(volume.name, volume.absent)
+    return volume
 
 
 def read_volume(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[np.ndarray, VoxelSize | None]:
@@ -59,8 +84,7 @@ def read_maps(path: str | os.PathLike[str], dataset: str | None = None) -> tuple
     Raises:
         InputError: as for `read_volume`, and for other formats.
     """
-    file, named = existing(path)
-    maps = _store_of_maps(file).read(file, named or dataset, ndim=4)
+    maps = load(path, dataset, ndim=4)
     return maps.array, maps.voxel_size
 
 
@@ -72,8 +96,7 @@ def read_channel_names(path: str | os.PathLike[str], dataset: str | None = None)
     Raises:
         InputError: as for `read_maps`.
     """
-    file, named = existing(path)
-    return _store_of_maps(file).channel_names(file, named or dataset)
+    return _opened(path, dataset, ndim=4).channel_names
 
 
 def write_volume(
@@ -134,15 +157,6 @@ def write_volume(
                 nifti.write(temporary, array, diagonal_affine(size), "um" if size else "unknown", file)
 
 
-def _store_of_maps(file: Path) -> Any:
-    """The module that reads maps of this format."""
-    modules = {"hdf5": hdf5, "zarr": zarr}
-    kind = format_of(file)
-    if kind not in modules:
-        raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only.")
-    return modules[kind]
-
-
 def _size_to_write(
     voxel_size: Sequence[float] | None, affine: np.ndarray | None, unit: str, name: object
 ) -> VoxelSize | None:
@@ -152,3 +166,21 @@ def _size_to_write(
     if voxel_size is not None and size is None:
         raise InputError(f"{name}: voxel size {voxel_size!r}; expected three positive micrometres (z, y, x).")
     return size
+
+
+def _opened(
+    path: str | os.PathLike[str], dataset: str | None, ndim: int, voxel_size: Sequence[float] | None = None
+) -> ChunkedVolume:
+    file, named = existing(path)
+    name, dataset = os.fspath(path), named or dataset
+    match format_of(file):
+        case "zarr":
+            return zarr_store.open_parts(file, name, dataset, ndim, voxel_size)
+        case "hdf5":
+            return hdf5.open_parts(file, dataset, ndim)
+        case kind if ndim != 3:
+            raise InputError(f"{file}: maps (C, Z, Y, X) are read from HDF5 and Zarr only, not from {kind}.")
+        case "tiff":
+            return tiff.open_parts(file)
+        case _:
+            return nifti.open_parts(file)

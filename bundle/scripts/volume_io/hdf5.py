@@ -6,55 +6,60 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from scripts.errors import InputError
-from scripts.volume_io import attribute
-from scripts.volume_io.absent import Absent, report_absent
-from scripts.volume_io.attribute import NAMES_ATTRIBUTE
+from scripts.volume_io.attribute import NAMES_ATTRIBUTE, channel_names
 from scripts.volume_io.axis import arrange, kept_axes
-from scripts.volume_io.chunked import arranged
+from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
 from scripts.volume_io.hdf5_header import letters_of, meant_type, require_filters, voxel_size
 from scripts.volume_io.hdf5_link import Opener, datasets_below, opened
 from scripts.volume_io.hdf5_member import examine
 from scripts.volume_io.hdf5_sink import Sink
 from scripts.volume_io.paths import decoding
-from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, numeric
+from scripts.volume_io.volume import numeric
 
-__all__ = ["NAMES_ATTRIBUTE", "Chosen", "channel_names", "choose", "files", "read", "write"]
+__all__ = ["NAMES_ATTRIBUTE", "Hdf5Volume", "files", "open_parts", "write"]
 
 # datasets that a message lists
 MOST = 24
 
 
-class Chosen(NamedTuple):
-    """A dataset that is read.
+class Hdf5Volume(ChunkedVolume):
+    """A dataset; the file stays open in each process that reads, until `close`."""
 
-    Attributes:
-        dataset: open, maybe of another file that a link leads to.
-        name: path as given, with the dataset, for messages.
-        axes: which of its axes are (Z, Y, X) or (C, Z, Y, X), in this order.
-        dtype: of its values.
-        voxel_size: (z, y, x) in micrometres, None where the file does not say.
-        channel_names: nothing where the file does not say.
-        absent: what of it was never written.
-    """
+    kind = "HDF5"
 
+    def __init__(self, path: Path, layout: Layout, dataset: str) -> None:
+        super().__init__(layout)
+        self._path, self._dataset = path.absolute(), dataset
+
+    def _open(self) -> Any:
+        opener = Opener(self._path, [self._path])
+        dataset = opened(opener, self._dataset)
+        require_filters(dataset)  # of this process
+        return _Stored(opener, dataset)
+
+    def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
+        return source.dataset[box].view(self._layout.dtype)
+
+    def _shut(self, source: Any) -> None:
+        source.opener.close()
+
+
+class _Stored(NamedTuple):
+    opener: Opener
     dataset: h5py.Dataset
-    name: str
-    axes: tuple[int, ...]
-    dtype: np.dtype
-    voxel_size: tuple[float, float, float] | None
-    channel_names: Sequence[str]
-    absent: Absent | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.dataset.shape
 
 
-def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
-    """Read a dataset of `ndim` axes, whatever their order; axes of length 1 beyond these are dropped.
-
-    Memory: that of the array; twice that where its axes are in another order.
+def open_parts(path: Path, dataset: str | None, ndim: int) -> Hdf5Volume:
+    """Open a dataset of `ndim` axes, whatever their order; axes of length 1 beyond these are dropped.
 
     Args:
         path: the file.
@@ -65,22 +70,27 @@ def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
         InputError: no such dataset, none or several to choose from, other axes, no numbers, or a damaged file.
     """
     with decoding(path, "HDF5"), Opener(path, [path]) as opener:
-        chosen = choose(opener, dataset, ndim)
-        check_memory(chosen.dataset.shape, chosen.dtype, chosen.name)
-        report_absent(chosen.name, chosen.absent)
-        size = chosen.voxel_size
-        array = arranged(chosen.dataset[()].view(chosen.dtype), chosen.axes)
-    return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
-
-
-def channel_names(path: Path, dataset: str | None = None) -> list[str]:
-    """What a dataset (C, Z, Y, X) says its channels are, nothing where it does not; the choice is that of `read`."""
-    with decoding(path, "HDF5"), Opener(path, [path]) as opener:
-        return attribute.channel_names(_found(opener, dataset, 4)[1].attrs)
+        inner, found = _found(opener, dataset, ndim)
+        name = f"{path}::{inner}"
+        numeric(found.dtype, name)
+        require_filters(found)
+        letters = letters_of(found)
+        axes = arrange(letters, found.shape or (), ndim, name)
+        layout = Layout(
+            name,
+            found.shape,
+            meant_type(found),
+            found.chunks or plane_chunks(found.shape),
+            axes,
+            voxel_size(found, letters),
+            channel_names(found.attrs),
+            absent=examine(found, opener),
+        )
+    return Hdf5Volume(path, layout, inner)
 
 
 def files(path: Path, dataset: str | None = None) -> list[Path]:
-    """Return the files that the dataset of three axes is read from, or that of four; the errors are those of `read`."""
+    """Return the files that the dataset of three axes is read from, or of four; errors are as for `open_parts`."""
     with decoding(path, "HDF5"), Opener(path, [path]) as opener:
         try:
             chosen = _found(opener, dataset, 3)[1]
@@ -127,24 +137,6 @@ def _fill(stored: h5py.Dataset, array: np.ndarray, sink: Sink) -> None:
             stored[part] = array[part]
             stored.file.flush()
             sink.check()
-
-
-def choose(opener: Opener, dataset: str | None, ndim: int) -> Chosen:
-    """Return the dataset that `read` reads, whose parts are all there; it is open as long as `opener` is.
-
-    Raises:
-        InputError: as `read`, but for damage.
-    """
-    inner, found = _found(opener, dataset, ndim)
-    name = f"{opener.volume}::{inner}"
-    numeric(found.dtype, name)
-    require_filters(found)
-    letters = letters_of(found)
-    axes = arrange(letters, found.shape or (), ndim, name)
-    channels = attribute.channel_names(found.attrs)
-    said = (name, axes, meant_type(found), voxel_size(found, letters), channels, examine(found, opener))
-    del found
-    return Chosen(opened(opener, inner), *said)
 
 
 def _found(opener: Opener, dataset: str | None, ndim: int) -> tuple[str, h5py.Dataset]:

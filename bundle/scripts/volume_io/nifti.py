@@ -8,12 +8,14 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.openers import Opener
+from nibabel.volumeutils import apply_read_scaling
 from scripts.errors import InputError
+from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.unit import warn_once
-from scripts.volume_io.volume import Volume, check_memory, fitting_integer, native, numeric, spacing_of
+from scripts.volume_io.volume import fitting_integer, spacing_of
 
-__all__ = ["placed", "read", "states_place", "volume_shape", "write"]
+__all__ = ["NiftiVolume", "open_parts", "write"]
 
 UNITS = {"micron": "um", "mm": "mm", "meter": "m", "unknown": "unknown"}
 # NIfTI-1 keeps sizes in 16 bits
@@ -21,10 +23,38 @@ NIFTI1_SIDE = 32767
 REVERSED = [2, 1, 0, 3]
 
 
-def read(path: Path) -> Volume:
-    """Read a file as (Z, Y, X); integers with a scale factor become float32.
+class NiftiVolume(ChunkedVolume):
+    """A file, mapped into memory; packed (.nii.gz) it is read whole at the first read, itemsize bytes per voxel."""
 
-    Memory: itemsize bytes per voxel, for .nii.gz twice that.
+    kind = "NIfTI"
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        super().__init__(layout)
+        self._path = path.absolute()
+
+    def _open(self) -> Any:
+        image: Any = nibabel.load(self._path, mmap="r")
+        return _Scaled(image.dataobj.get_unscaled().T, image.dataobj.slope, image.dataobj.inter)
+
+    def _read(self, source: _Scaled, box: tuple[slice, ...]) -> np.ndarray:
+        part = source[box]
+        if part.shape != source.shape and not isinstance(source.stored, np.memmap):
+            warn_once(f"{self._path}: packed, so it is read whole; unpack it (gunzip).")
+        return part
+
+
+class _Scaled:
+    def __init__(self, stored: np.ndarray, slope: float, inter: float) -> None:
+        self.stored, self.scale = stored, (slope, inter)
+        self.shape = stored.shape
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        part = np.array(self.stored[box])
+        return part if self.scale == (1.0, 0.0) else apply_read_scaling(part, *self.scale).astype(np.float32)
+
+
+def open_parts(path: Path) -> NiftiVolume:
+    """Open a file; integers with a scale factor are given as float32.
 
     The affine is the file's, its first three columns reversed. Lengths without a unit are taken as micrometres, and a
     file without a unit whose voxels are all 1 as one without a voxel size.
@@ -33,14 +63,21 @@ def read(path: Path) -> Volume:
         InputError: 2D, 4D, colour, or a damaged file.
     """
     with decoding(path, "NIfTI"):
-        image: Any = nibabel.load(path, mmap=False)
-        shape = volume_shape(image.shape, path)
-        numeric(image.get_data_dtype(), path)
-        check_memory(shape, image.get_data_dtype(), path)
+        image: Any = nibabel.load(path)
+        kept = len(volume_shape(image.shape, path))
+        shape = tuple(image.shape[::-1])
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
-        array = np.asarray(image.dataobj, dtype=np.float32 if scaled else None).reshape(shape, order="F").T
+        dtype = np.dtype(np.float32) if scaled else image.get_data_dtype()
         affine, unit = placed(image)
-    return Volume(native(array), spacing_of(affine, unit), affine, unit, states_place(image))
+        there, due = path.stat().st_size, _due(image)
+    if path.name.lower().endswith(".nii") and there < due:
+        raise InputError(
+            f"{path} cannot be read as NIfTI: damaged or cut short, {there} of {due} bytes. Copy it again."
+        )
+    axes = tuple(range(len(shape) - kept, len(shape)))
+    size, chunks = spacing_of(affine, unit), plane_chunks(shape)
+    layout = Layout(str(path), shape, dtype, chunks, axes, size, (), affine, unit, states_place(image))
+    return NiftiVolume(path, layout)
 
 
 def write(path: Path, array: np.ndarray, affine: np.ndarray, unit: str, name: Path) -> None:
@@ -104,3 +141,7 @@ def volume_shape(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
     if len(sizes) != 3:
         raise InputError(f"{path}: {len(sizes)}D, shape {shape} (x, y, z, …); expected 3D. Save one channel of it.")
     return sizes
+
+
+def _due(image: Any) -> int:
+    return int(image.dataobj.offset) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 import numpy as np
-from scripts.volume_io.chunked import Box, ChunkedVolume, open_volume
-from scripts.volume_io.files import load
+from scripts.volume_io.chunked import Box, ChunkedVolume
+from scripts.volume_io.files import open_volume
 from scripts.volume_io.placement import Turn, turn_to
 
 __all__ = ["open_label", "read_label"]
@@ -29,17 +29,16 @@ def read_label(label: Name, image: Name, dataset: str | None = None, image_datas
     Raises:
         InputError: as `read_volume` and `turn_to`.
     """
-    turn = turn_to(open_volume(image, image_dataset).place, open_volume(label, dataset).place)
-    return np.ascontiguousarray(turn(load(label, dataset).array))
+    return open_label(label, open_volume(image, image_dataset), dataset).whole().array
 
 
-def open_label(label: Name, image: ChunkedVolume) -> ChunkedVolume:
+def open_label(label: Name, image: ChunkedVolume, dataset: str | None = None) -> ChunkedVolume:
     """Open a label to read parts of it on the grid of its image.
 
     Raises:
         InputError: as `open_volume` and `turn_to`.
     """
-    opened = open_volume(label)
+    opened = open_volume(label, dataset)
     turn = turn_to(image.place, opened.place)
     return TurnedVolume(opened, turn) if turn.moves else opened
 
@@ -53,7 +52,7 @@ class TurnedVolume(ChunkedVolume):
     """
 
     def __init__(self, volume: ChunkedVolume, turn: Turn) -> None:
-        super().__init__(volume._layout)
+        super().__init__(volume._layout._replace(affine=None, placed=False))  # that of the stored axes
         self.volume, self.turn = volume, turn
         self.shape, self.chunks = turn.shape(volume.shape), turn.shape(volume.chunks)
         if volume.voxel_size is not None:

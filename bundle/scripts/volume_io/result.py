@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 from scripts.errors import InputError
-from scripts.volume_io.member import last_change
+from scripts.volume_io.inventory import last_change
 from scripts.volume_io.paths import SUFFIXES, split_dataset
 
 __all__ = ["SOURCE_ATTRIBUTES", "check_results", "result_name", "result_stem", "short_name", "source_of"]

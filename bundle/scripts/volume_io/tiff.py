@@ -8,21 +8,21 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from scripts.errors import InputError
-from scripts.volume_io.absent import report_absent
 from scripts.volume_io.cause import explain_tiff
-from scripts.volume_io.chunked import arranged
+from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
 from scripts.volume_io.tiff_member import absent_parts, check_named, check_opened
-from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, fitting_integer, native
+from scripts.volume_io.volume import fitting_integer
 
-__all__ = ["complaints", "read", "refuse_loop", "refuse_partial", "write"]
+__all__ = ["TiffVolume", "open_parts", "write"]
 
 IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 # classic TIFF has 32-bit offsets; the directories of the planes need some of that room
@@ -33,11 +33,83 @@ PARTIAL = ("data are zeroed", "is missing files")
 MOST = 100
 
 
-def read(path: Path) -> Volume:
-    """Read a stack as (Z, Y, X).
+class TiffVolume(ChunkedVolume):
+    """A stack; the file stays open in each process that reads, until `close`."""
 
-    Memory: that of the array; compressed planes are decoded one by one into it. Twice that where the file says that its
-    axes are in another order.
+    kind = "TIFF"
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        super().__init__(layout)
+        self._path = path.absolute()
+
+    def _open(self) -> Any:
+        with complaints() as told:
+            stack = _Stack(tifffile.TiffFile(self._path))
+            refuse_partial(told, self._path)
+        return stack
+
+    def _read(self, source: _Stack, box: tuple[slice, ...]) -> np.ndarray:
+        with complaints() as told:
+            part = source.read(box)
+            refuse_partial(told, self._path)
+        return as_meant(part, self._layout.dtype)
+
+    def _shut(self, source: _Stack) -> None:
+        source.file.close()
+
+
+class _Stack:
+    """The planes of an open file."""
+
+    def __init__(self, file: tifffile.TiffFile) -> None:
+        self.file = file
+        (self.series,) = file.series
+        self.shape = tuple(self.series.shape)
+        self.dtype = self.series.dtype.newbyteorder(file.byteorder)
+        self.mapped: np.ndarray | None = None
+        offset = self.series.dataoffset  # None unless the planes lie one after the other, uncompressed
+        if offset:
+            there, due = file.filehandle.size, offset + nbytes(self.shape, self.dtype)
+            if there < due:
+                raise InputError(f"{file.filename} is damaged or cut short: {there} of {due} bytes. Copy it again.")
+            self.mapped = np.memmap(file.filehandle.path, self.dtype, "r", offset, self.shape)
+
+    def read(self, box: tuple[slice, ...]) -> np.ndarray:
+        if all(part.stop - part.start == side for part, side in zip(box, self.shape, strict=True)):
+            return self.series.asarray()  # faster than plane by plane
+        if self.mapped is not None:
+            return np.array(self.mapped[box])
+        sides = [part.stop - part.start for part in box]
+        part = np.empty(sides, self.dtype)
+        pages = len(self.series.pages)
+        outer = next(axis for axis in range(len(sides)) if prod(self.shape[:axis]) == pages)
+        planes = part.reshape(-1, *sides[outer:])
+        wanted = np.arange(pages).reshape(self.shape[:outer])[box[:outer]]
+        for plane, index in zip(planes, wanted.ravel(), strict=True):
+            page = self.series.pages[int(index)]
+            if page is None:
+                plane[...] = self.series.keyframe.nodata
+                continue
+            with _opened(page.parent.filehandle):
+                plane[...] = page.asarray().reshape(self.shape[outer:])[box[outer:]]
+        return part
+
+
+@contextmanager
+def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
+    """Open another file of an OME-TIFF while a plane of it is read."""
+    if not handle.closed:
+        yield
+        return
+    handle.open()
+    try:
+        yield
+    finally:
+        handle.close()
+
+
+def open_parts(path: Path) -> TiffVolume:
+    """Open a stack.
 
     Raises:
         InputError: 2D, colour, more or other axes than a volume has, several images in one file, or a file that is cut
@@ -49,13 +121,11 @@ def read(path: Path) -> Volume:
         series = file.series[0]  # newer versions of tifffile look at the planes, and complain, when it is taken
         refuse_partial(told, path)
         check_opened(file, path)
-        axes = volume_axes(file, path)
-        check_memory(series.shape, series.dtype, path)
-        report_absent(path, absent_parts(series))
-        array = arranged(as_meant(series.asarray(), meant_type(file)), axes)
-        refuse_partial(told, path)
-        size = voxel_size(file)
-    return Volume(native(array), size, diagonal_affine(size), "um" if size else "unknown")
+        axes, size = volume_axes(file, path), voxel_size(file)
+        stored = meant_type(file).newbyteorder(file.byteorder)
+        layout = Layout(str(path), tuple(series.shape), stored, plane_chunks(series.shape), axes, size)
+        layout = layout._replace(absent=absent_parts(series))
+        return TiffVolume(path, layout)
 
 
 def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Path) -> None:

@@ -1,4 +1,4 @@
-"""Zarr stores read and written whole; `zarr_store` has what is done part by part."""
+"""Zarr stores written whole; `zarr_store` has what is done part by part."""
 
 from __future__ import annotations
 
@@ -7,34 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from scripts.errors import InputError
-from scripts.volume_io.absent import report_absent
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pyramid import downsample_labels, pyramid_factors
-from scripts.volume_io.volume import Volume, check_memory, diagonal_affine
-from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_parts
+from scripts.volume_io.zarr_store import ZarrVolume, create_zarr
 
-__all__ = ["channel_names", "read", "write"]
+__all__ = ["write"]
 
 # a megabyte for each byte of the type
 CHUNKS = (64, 128, 128)
-
-
-def read(path: Path, dataset: str | None = None, ndim: int = 3) -> Volume:
-    """Read an array whole, level 0 of an OME-Zarr image. Memory: that of the array, and a few chunks.
-
-    Raises:
-        InputError: as `zarr_store.open_parts`, or a chunk cannot be decoded.
-    """
-    volume = open_parts(path, f"{path}::{dataset}" if dataset else str(path), dataset, ndim)
-    check_memory(volume.shape, volume.dtype, volume.name)
-    report_absent(volume.name, volume.absent)
-    size = volume.voxel_size
-    return Volume(volume[...], size, diagonal_affine(size), "um" if size else "unknown")
-
-
-def channel_names(path: Path, dataset: str | None = None) -> list[str]:
-    """What an array (C, Z, Y, X) says its channels are, nothing where it does not."""
-    return open_parts(path, str(path), dataset, 4).channel_names
 
 
 def write(
