@@ -59,7 +59,6 @@ RUN_BY = {
     "scripts.label_server": ("test_label_server.py", '"scripts.label_server"'),
     "scripts.manifest": ("test_manifest.py", '"scripts.manifest"'),
     "scripts.report.augmentation": ("test_report.py", "draw_augmentations("),
-    "scripts.viewer": ("test_viewer.py", "open_viewer("),
     "make": ("test_project.py", "Makefile"),
 }
 SHELL = {"source", "cd", "export", "sleep", "exit", "[", "done", "fi", "for", "pip", "python3"}
