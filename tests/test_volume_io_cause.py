@@ -106,15 +106,15 @@ def test_hdf5_that_is_being_written_is_no_damage(tmp_path: Path) -> None:
     assert "Update h5py" in refused(path)
 
 
-def test_codecs_and_filters_of_zarr_that_are_missing_are_named(tmp_path: Path) -> None:
+def test_codecs_and_extensions_of_zarr_that_are_missing_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     create_zarr(path, ARRAY.shape, ARRAY.dtype, (2, 5, 6), dataset="0")[...] = ARRAY
     metadata = path / "0" / ".zarray"
     text = metadata.read_text()
-    metadata.write_text(text.replace("blosc", "lz4"))
-    assert "its codec 'lz4' is not supported" in refused(path)
-    metadata.write_text(json.dumps(json.loads(text) | {"filters": [{"id": "delta", "dtype": "<i2"}]}))
-    assert "filters, such as Delta, are not supported" in refused(path)
+    metadata.write_text(text.replace("blosc", "jpeg9"))
+    assert "its codec 'jpeg9' is not supported" in refused(path)
+    metadata.write_text(json.dumps(json.loads(text) | {"filters": [{"id": "shave", "dtype": "<i2"}]}))
+    assert "its codec 'shave' is not supported" in refused(path)
     metadata.write_bytes(LFS)
     assert f"{metadata} cannot be read as JSON: it is a pointer of Git LFS" in refused(path)
     metadata.write_text(text)
@@ -122,6 +122,13 @@ def test_codecs_and_filters_of_zarr_that_are_missing_are_named(tmp_path: Path) -
         if chunk.is_file():
             chunk.write_bytes(LFS)
     assert "is a pointer of Git LFS" in refused(path)
+    create_zarr(tmp_path / "b.zarr", ARRAY.shape, ARRAY.dtype, (2, 5, 6), zarr_format=3)[...] = ARRAY
+    metadata = tmp_path / "b.zarr" / "0" / "zarr.json"
+    text = metadata.read_text()
+    metadata.write_text(text.replace('"blosc"', '"jpeg9"'))
+    assert "its codec 'jpeg9' is not supported" in refused(tmp_path / "b.zarr")
+    metadata.write_text(json.dumps(json.loads(text) | {"storage_transformers": [{"name": "cache"}]}))
+    assert "an extension of Zarr that is not supported" in refused(tmp_path / "b.zarr")
 
 
 def test_compression_and_descriptions_of_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

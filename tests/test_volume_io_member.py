@@ -356,7 +356,7 @@ def test_the_files_of_a_zarr_array(folder: Path, zarr_format: int) -> None:
         ].copy()
     names = [str(path.relative_to(store)) for path in volume_files(f"{store}::raw")]
     chunks = ["raw/0/0/0", "raw/1/0/0"] if zarr_format == 2 else ["raw/c/0/0/0", "raw/c/1/0/0"]
-    metadata = [".zgroup", "raw/.zarray"] if zarr_format == 2 else ["raw/zarr.json", "zarr.json"]
+    metadata = {2: [".zattrs", ".zgroup", "raw/.zarray", "raw/.zattrs"], 3: ["raw/zarr.json", "zarr.json"]}[zarr_format]
     assert sorted(names) == sorted(metadata + chunks)
 
 

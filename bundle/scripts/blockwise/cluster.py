@@ -16,7 +16,7 @@ __all__ = ["Cluster", "dask_cluster", "difference"]
 
 logger = logging.getLogger(__name__)
 PACKAGE = Path(__file__).resolve().parents[1]
-COMPARED = ("numpy", "torch", "monai", "scipy", "scikit-image", "tensorstore", "h5py", "fastremap", "edt")
+COMPARED = ("numpy", "torch", "monai", "scipy", "scikit-image", "zarr", "h5py", "fastremap", "edt")
 """Distributions on which the voxels of a result depend."""
 
 

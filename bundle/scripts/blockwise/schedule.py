@@ -84,7 +84,7 @@ class Schedule:
             with dask_cluster(self.scheduler, self.workers) as cluster:
                 yield cluster.run
         elif self.workers > 1:
-            # spawned, not forked: libraries with threads (HDF5, tensorstore, torch) do not survive a fork
+            # spawned, not forked: libraries with threads (HDF5, torch) do not survive a fork
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(self.workers, spawn, initializer=end_with_parent) as pool:
                 yield lambda work, blocks: _by_processes(pool, work, blocks)

@@ -95,9 +95,11 @@ SAID = {
     "such as ZYX",
     "OME series raised|not well-formed|no element found|undefined entity|mismatched tag": "its description is no valid "
     "OME-XML. Export it again, or save it as a plain TIFF stack",
-    "PERMISSION_DENIED|Permission denied": "there is no permission to read it. See that you may read the file",
+    "storage transformers|disallowed extra fields": "it uses an extension of Zarr that is not supported. Write the "
+    "array again without it",
+    "Permission denied": "there is no permission to read it. See that you may read the file",
 }
-CODEC = re.compile(r'"?(?:id|name)"?: "([\w.]+)" is not registered')
+CODEC = re.compile(r"(?:codec not available|Unknown codec|implementation for codec)\W+([\w.]+)", re.IGNORECASE)
 
 
 def explain(path: Path, kind: str, error: BaseException) -> str:
@@ -108,7 +110,7 @@ def explain(path: Path, kind: str, error: BaseException) -> str:
         kind: "TIFF", "HDF5", "NIfTI", "Zarr" or "JSON".
         error: what the decoder raised.
     """
-    text = " ".join(str(error).partition(" [tensorstore_spec=")[0].partition(" [source locations=")[0].split())
+    text = " ".join(str(error).split()).rstrip(".")
     cannot = f"{path} cannot be read as {kind}"
     file = path if path.exists() else Path(str(path).rpartition("::")[0] or path)
     if (said := _by_system(error, text)) is not None:
@@ -181,12 +183,10 @@ def _text(head: bytes) -> str | None:
 
 
 def _of_store(text: str) -> str | None:
-    """Return what TensorStore cannot do, or what a file that it names holds instead of a chunk."""
+    """Return what the package zarr cannot do, or what a file holds instead of a chunk."""
     if (codec := CODEC.search(text)) is not None:
         return f"its codec {codec[1]!r} is not supported. Write the array again with Blosc, Zstandard or gzip."
-    if "filters are not supported" in text:
-        return "filters, such as Delta, are not supported. Write the array again without filters."
-    named = re.search(r'local file "([^"]+)"', text)
+    named = re.search(r'chunk "([^"]+)"', text)
     if named is None or not (file := Path(named[1])).is_file():
         return None
     found = held_instead(file)

@@ -59,7 +59,7 @@ class ChunkedVolume:
 
     It can be pickled and goes over to forked processes: it holds the name of the file, and each process opens it when
     it first reads. Threads of one process take turns. Memory: the part that is asked for, and what is decoded at once:
-    a chunk of HDF5, a layer of the part's chunks of Zarr, a plane of TIFF that is not stored plainly; twice the part
+    a chunk of HDF5, two of Zarr (or a shard, packed), a plane of TIFF that is not stored plainly; twice the part
     where the file has its axes in another order. Between two reads nothing is kept but what the HDF5 library caches, a
     few megabytes.
 

@@ -1,169 +1,148 @@
-"""Voxels of Zarr arrays, by TensorStore; also in forked processes, which TensorStore would end."""
+"""Arrays and groups of Zarr stores on this machine, read and written by the package zarr.
+
+Imported where a store is read or written only: zarr takes half a second to start.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
-import pickle
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 import numpy as np
+import zarr
+from scripts.volume_io.paths import replacing
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.errors import ContainsArrayError, ContainsGroupError
+from zarr.storage import LocalStore
 
-__all__ = ["ZarrArray", "open_array"]
+__all__ = ["complete_attributes", "make_array", "make_group", "open_array", "read_part", "set_attributes"]
 
-Box = tuple[slice, ...]
-DRIVERS = {2: "zarr", 3: "zarr3"}
-# No cache: what was read is not kept.
-LIMITS = {
-    "cache_pool": {"total_bytes_limit": 0},
-    "data_copy_concurrency": {"limit": 2},
-    "file_io_concurrency": {"limit": 4},
-}
-START = "import sys; sys.path[:] = {path!r}; from scripts.volume_io.zarr_array import serve; serve()"
+# Two chunks at a time are in memory, packed and unpacked, and two threads decode them.
+zarr.config.set({"async.concurrency": 2, "threading.max_workers": 2})
 
-
-class ZarrArray(Protocol):
-    """An array that parts are read from and written to; a box has a slice with both ends for each axis."""
-
-    shape: tuple[int, ...]
-
-    def read(self, box: Box) -> np.ndarray:
-        """Read a part. Memory: the part, and one layer of chunks of it (along the first axis), packed and unpacked."""
-
-    def write(self, box: Box, array: np.ndarray) -> None:
-        """Write a part; chunks that are covered in part are read first. Memory: one layer of chunks of it.
-
-        TensorStore writes each chunk to a file beside it (`….__lock`), syncs and renames it: a reader, or the next run
-        after this one was killed, finds the old chunk or the new one.
-        """
+# Blosc with Zstandard and byte shuffle: read by zarr, napari and Neuroglancer in both versions, and small for labels.
+BLOSC = {"cname": "zstd", "clevel": 3, "blocksize": 0}
 
 
-def open_array(path: Path, zarr_format: int) -> ZarrArray:
-    """Open an existing array, by itself or, in a process that was forked after TensorStore had started, by a helper.
+class FolderStore(LocalStore):
+    """The files of one array or group.
 
-    TensorStore has threads, which a fork does not copy, and ends a forked process that uses it. A data loader's workers
-    are such processes where their parent has read Zarr. So each has a helper: a fresh Python that reads for it and ends
-    with it, at about 0.1 GB and half a second.
+    A file is written beside its place, synced and renamed: a reader, or the next run after this one was killed or the
+    machine lost power, finds the old chunk or the new one.
     """
-    return _HelpedArray(path, zarr_format) if _forked else _Array(path, zarr_format)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        # Not in another thread, as LocalStore does it: to hand a chunk over takes longer than to read it.
+        return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await asyncio.to_thread(_replace, self.root / key, value)
 
 
-class _Array:
-    def __init__(self, path: Path, zarr_format: int) -> None:
-        import tensorstore  # started by its first use, see `open_array`
-
-        spec = {
-            "driver": DRIVERS[zarr_format],
-            "kvstore": {"driver": "file", "path": f"{path}/"},
-            "recheck_cached_data": "open",
-            "store_data_equal_to_fill_value": True,  # so that a chunk that is not there was never written
-        }
-        self._store = tensorstore.open(spec, open=True, context=tensorstore.Context(LIMITS)).result()
-        self.shape = tuple(int(size) for size in self._store.shape)
-        layout: Any = self._store.chunk_layout
-        self._depths = layout.read_chunk.shape[0], layout.write_chunk.shape[0]
-
-    def read(self, box: Box) -> np.ndarray:
-        part = np.empty([one.stop - one.start for one in box], self._store.dtype.numpy_dtype)
-        for inside, layer in _layers(box, self._depths[0]):
-            part[inside] = self._store[layer].read().result()
-        return part
-
-    def write(self, box: Box, array: np.ndarray) -> None:
-        for inside, layer in _layers(box, self._depths[1]):
-            self._store[layer].write(array[inside]).result()
+def _replace(path: Path, value: Buffer) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(value.as_buffer_like())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _layers(box: Box, depth: int) -> Iterator[tuple[slice, Box]]:
-    """Divide a box where chunks begin along the first axis: TensorStore holds all the packed chunks of what it reads.
+def _place(path: Path, zarr_format: int) -> dict[str, Any]:
+    return {"store": FolderStore(path), "zarr_format": zarr_format}
 
-    Args:
-        box: of the array.
-        depth: of a chunk.
 
-    Yields:
-        The layer as a part of the box's first axis, and as a box of the array.
+def open_array(path: Path, zarr_format: int) -> zarr.Array[Any]:
+    """Open an existing array, to read and to write."""
+    array = zarr.open_array(**_place(path, zarr_format), mode="r+")
+    return array.with_config({"write_empty_chunks": True})  # so that a chunk that is not there was never written
+
+
+def read_part(array: zarr.Array[Any], box: tuple[slice, ...]) -> np.ndarray:
+    """Read a part. Memory: the part, and two chunks, or one shard, packed and unpacked.
+
+    Raises:
+        OSError: the file system cannot read a chunk.
+        ValueError: a chunk cannot be decoded; the message has its file as `chunk "…"`.
     """
-    first, others = box[0], box[1:]
-    for start in range(first.start - first.start % depth, first.stop, depth):
-        layer = slice(max(start, first.start), min(start + depth, first.stop))
-        yield slice(layer.start - first.start, layer.stop - first.start), (layer, *others)
-
-
-class _HelpedArray:
-    def __init__(self, path: Path, zarr_format: int) -> None:
-        self._key = (path, zarr_format)
-        self.shape = _ask(self._key, "shape")
-
-    def read(self, box: Box) -> np.ndarray:
-        return _ask(self._key, "read", _ends(box))
-
-    def write(self, box: Box, array: np.ndarray) -> None:
-        _ask(self._key, "write", _ends(box), array)
-
-
-_forked = False
-_helper: subprocess.Popen[bytes] | None = None
-_turn = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _forked, _helper, _turn
-    _forked = _forked or "tensorstore" in sys.modules
-    _helper, _turn = None, threading.Lock()  # the parent's helper answers the parent
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _ends(box: Box) -> tuple[tuple[int, int], ...]:
-    return tuple((part.start, part.stop) for part in box)  # slices cannot be pickled before Python 3.12
-
-
-def _ask(*request: Any) -> Any:
-    """Have the helper do something; what it raises is raised here."""
-    global _helper
-    with _turn:
-        if _helper is None or _helper.poll() is not None:
-            command = [sys.executable, "-c", START.format(path=sys.path)]
-            _helper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert _helper.stdin is not None and _helper.stdout is not None
-        try:
-            pickle.dump(request, _helper.stdin, protocol=5)
-            _helper.stdin.flush()
-            answer = pickle.load(_helper.stdout)
-        except (EOFError, BrokenPipeError) as error:
-            raise OSError("the process that handles Zarr for this one has ended, for want of memory?") from error
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def serve(requests: IO[bytes] | None = None, answers: IO[bytes] | None = None) -> None:
-    """Answer the requests of `_ask` until there are no more: what the helper does."""
-    requests, answers = requests or sys.stdin.buffer, answers or sys.stdout.buffer
-    arrays: dict[Any, ZarrArray] = {}
-    while True:
-        try:
-            request = pickle.load(requests)
-        except EOFError:  # the process that asked has ended
-            return
-        pickle.dump(_answer(arrays, *request), answers, protocol=5)
-        answers.flush()
-
-
-def _answer(arrays: dict[Any, ZarrArray], key: tuple[Path, int], what: str, *details: Any) -> Any:
     try:
-        if key not in arrays or what == "shape":
-            arrays[key] = _Array(*key)
-        if what == "shape":
-            return arrays[key].shape
-        box, *array = details
-        return getattr(arrays[key], what)(tuple(slice(*ends) for ends in box), *array)
-    except Exception as error:
-        return type(error)(*error.args)
+        return np.asarray(array[box])
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # codecs raise errors of many kinds, and do not name the chunk
+        for chunk, file in _chunks(array, box):
+            try:
+                array[chunk]
+            except Exception as cause:
+                raise ValueError(f'chunk "{file}": {cause}') from cause
+        raise ValueError(str(error)) from error
+
+
+def _chunks(array: zarr.Array[Any], box: tuple[slice, ...]) -> Iterator[tuple[tuple[slice, ...], Path]]:
+    """Give the part of each chunk that lies in a box, and the chunk's file."""
+    store, sides = array.store, array.shards or array.chunks
+    assert isinstance(store, FolderStore)
+    spans = (range(part.start // side, -(-part.stop // side)) for part, side in zip(box, sides, strict=True))
+    for place in itertools.product(*spans):
+        starts = [i * side for i, side in zip(place, sides, strict=True)]
+        yield (
+            tuple(
+                slice(max(start, part.start), min(start + side, part.stop))
+                for start, side, part in zip(starts, sides, box, strict=True)
+            ),
+            store.root / array.metadata.encode_chunk_key(place),
+        )
+
+
+def make_array(
+    path: Path,
+    zarr_format: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    fill_value: float,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Make an array that has no chunk yet; what is not written later is `fill_value`. One that is there stays."""
+    shuffle = dtype.itemsize > 1
+    options: dict[str, Any] = {"compressors": {"id": "blosc", **BLOSC, "shuffle": int(shuffle)}}
+    if zarr_format == 3:
+        blosc = {**BLOSC, "shuffle": "shuffle" if shuffle else "noshuffle", "typesize": dtype.itemsize}
+        options = {"compressors": {"name": "blosc", "configuration": blosc}}
+        options |= {"dimension_names": ["c", "z", "y", "x"][-len(shape) :]}
+    with suppress(ContainsArrayError):  # that another process made meanwhile
+        zarr.create_array(
+            **_place(path, zarr_format),
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            fill_value=float(fill_value) if dtype.kind == "f" else int(fill_value),
+            attributes=dict(attributes),
+            chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
+            **options,
+        )
+
+
+def make_group(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Make a folder a group. One that is there stays."""
+    with suppress(ContainsGroupError):  # that another process made meanwhile
+        zarr.create_group(**_place(path, zarr_format), attributes=dict(attributes))
+
+
+def complete_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Give an array the attributes that it lacks: version 2 has a file for them, which a kill can prevent."""
+    array = open_array(path, zarr_format)
+    if missing := {key: value for key, value in attributes.items() if key not in array.attrs}:
+        array.update_attributes(missing)
+
+
+def set_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Set attributes of a group; others that it has stay."""
+    group = zarr.open_group(**_place(path, zarr_format), mode="r+", use_consolidated=False)
+    group.update_attributes(dict(attributes))

@@ -9,12 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scripts.errors import InputError
-from scripts.volume_io.paths import decoding, is_store, replacing
+from scripts.volume_io.paths import decoding, is_store
 
-__all__ = ["Node", "arrays_below", "make_group", "node_at", "write_array", "write_attributes"]
-
-# Blosc with Zstandard and byte shuffle: read by zarr, napari and Neuroglancer in both versions, and small for labels.
-BLOSC = {"cname": "zstd", "clevel": 3, "blocksize": 0}
+__all__ = ["Node", "arrays_below", "make_group", "node_at", "write_attributes"]
 
 
 class Node(NamedTuple):
@@ -66,7 +63,7 @@ class Node(NamedTuple):
             if stored is None:  # which numpy takes for float64
                 raise TypeError
             return np.dtype(stored)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, SyntaxError) as error:
             raise InputError(f"{self.path}: values of type {stored}; expected integers or floats.") from error
 
 
@@ -105,53 +102,23 @@ def make_group(path: Path, zarr_format: int) -> None:
     if node is not None and (node.is_array or node.zarr_format != zarr_format):
         found = f"{'an array' if node.is_array else 'a group'} of Zarr version {node.zarr_format}"
         raise InputError(f"{path} is {found}; expected a group of version {zarr_format}. Choose another name.")
-    if zarr_format == 3 and node is None:
-        _write(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
-    elif zarr_format == 2 and not (path / ".zgroup").is_file():
-        _write(path / ".zgroup", {"zarr_format": 2})
+    if not (path / ("zarr.json" if zarr_format == 3 else ".zgroup")).is_file():
+        from scripts.volume_io import zarr_array
 
-
-def write_array(
-    path: Path,
-    zarr_format: int,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    chunks: tuple[int, ...],
-    fill_value: float,
-    attributes: Mapping[str, Any],
-) -> None:
-    """Write the metadata of an array that has no chunk yet; what is not written later is `fill_value`."""
-    shuffle = dtype.itemsize > 1
-    fill = float(fill_value) if dtype.kind == "f" else int(fill_value)
-    if zarr_format == 2:
-        metadata: dict[str, Any] = {"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": dtype.str}
-        metadata |= {"compressor": {"id": "blosc", **BLOSC, "shuffle": int(shuffle)}, "filters": None}
-        metadata |= {"fill_value": fill, "order": "C", "dimension_separator": "/"}
-        if attributes:
-            _write(path / ".zattrs", attributes)
-        _write(path / ".zarray", metadata)
-        return
-    blosc = {**BLOSC, "shuffle": "shuffle" if shuffle else "noshuffle", "typesize": dtype.itemsize}
-    metadata = {"zarr_format": 3, "node_type": "array", "shape": shape, "data_type": dtype.name}
-    metadata |= {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}}}
-    metadata |= {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}, "fill_value": fill}
-    metadata["codecs"] = [
-        {"name": "bytes", "configuration": {"endian": "little"}},
-        {"name": "blosc", "configuration": blosc},
-    ]
-    names = ["c", "z", "y", "x"][-len(shape) :]
-    _write(path / "zarr.json", {**metadata, "attributes": dict(attributes), "dimension_names": names})
+        # some programs write attributes alone
+        zarr_array.make_group(path, zarr_format, node.attributes if node is not None else {})
 
 
 def write_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
-    """Set attributes of a group, which is made if need be; others that it has stay."""
+    """Set attributes of a group, which is made if need be; others that it has stay.
+
+    Raises:
+        InputError: as `make_group`.
+    """
+    from scripts.volume_io import zarr_array
+
     make_group(path, zarr_format)
-    node = node_at(path)
-    merged = {**(node.attributes if node else {}), **attributes}
-    if zarr_format == 2:
-        _write(path / ".zattrs", merged)
-    else:
-        _write(path / "zarr.json", {**_json(path / "zarr.json"), "attributes": merged})
+    zarr_array.set_attributes(path, zarr_format, attributes)
 
 
 def _version_3(path: Path) -> Node:
@@ -172,8 +139,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path}: found {type(found).__name__}; expected an object with the metadata of Zarr.")
     return found
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripts.errors import InputError
+from scripts.errors import InputError, unwritable
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
 from scripts.volume_io.chunked import Box, ChunkedVolume, Layout
@@ -16,10 +16,9 @@ from scripts.volume_io.member import store_of
 from scripts.volume_io.paths import is_zarr
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import native, native_dtype, numeric
-from scripts.volume_io.zarr_array import ZarrArray, open_array
 from scripts.volume_io.zarr_choice import Choice, choose, listing, volume_axes
 from scripts.volume_io.zarr_member import absent_chunks
-from scripts.volume_io.zarr_node import Node, make_group, node_at, write_array
+from scripts.volume_io.zarr_node import Node, make_group, node_at
 
 __all__ = ["ZarrVolume", "create_zarr", "open_parts", "open_zarr_for_writing"]
 
@@ -36,7 +35,6 @@ class ZarrVolume(ChunkedVolume):
 
     def __init__(self, node: Node, layout: Layout) -> None:
         super().__init__(layout)
-        # TensorStore takes no path with ".." in it
         self._path, self._format = node.path.resolve(), node.zarr_format
 
     def __setitem__(self, box: Box, array: np.ndarray) -> None:
@@ -56,11 +54,13 @@ class ZarrVolume(ChunkedVolume):
         stored = self._stored(slices)
         array = self._to_stored(array).astype(self._layout.dtype, copy=False)
         with self._lock_of_process():
-            source: ZarrArray = self._source()
+            source = self._source()
             try:
-                source.write(stored, array)
-            except (ValueError, OSError) as error:
-                raise InputError(f"{self.name} cannot be written: {_first_words(error)}") from error
+                source[stored] = array
+            except InputError:
+                raise
+            except Exception as error:  # of a codec, where a chunk is changed in part
+                raise InputError(f"{self.name} cannot be written: {error}") from error
 
     def _to_stored(self, array: np.ndarray) -> np.ndarray:
         """Undo `arranged`: give the part the order of the stored axes, and those of length 1."""
@@ -68,14 +68,15 @@ class ZarrVolume(ChunkedVolume):
         others = [axis for axis in range(len(self._layout.shape)) if axis not in axes]
         return array.reshape(*array.shape, *[1] * len(others)).transpose(np.argsort([*axes, *others]))
 
-    def _open(self) -> ZarrArray:
-        return open_array(self._path, self._format)
+    def _open(self) -> Any:
+        from scripts.volume_io import zarr_array
 
-    def _read(self, source: ZarrArray, box: tuple[slice, ...]) -> np.ndarray:
-        try:
-            return source.read(box)
-        except (ValueError, OSError) as error:
-            raise ValueError(_first_words(error)) from error
+        return zarr_array.open_array(self._path, self._format)
+
+    def _read(self, source: Any, box: tuple[slice, ...]) -> np.ndarray:
+        from scripts.volume_io import zarr_array
+
+        return zarr_array.read_part(source, box)
 
 
 def open_parts(
@@ -132,15 +133,20 @@ def create_zarr(
         raise InputError(f"{file}: {found}; expected a name that ends in .zarr, 3 or 4 positive sides, version 2 or 3.")
     if voxel_size is not None and size is None:
         raise InputError(f"{file}: voxel size {voxel_size!r}; expected three positive micrometres (z, y, x).")
+    from scripts.volume_io import zarr_array
+
     folder = file / dataset
-    if (there := node_at(folder)) is not None and there.is_array:
-        _refuse_other(there, sizes, kind, parts, zarr_format)
-    else:
-        for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
-            make_group(group, zarr_format)
-        attributes: dict[str, Any] = {SIZE_ATTRIBUTES[0]: size} if size else {}
-        attributes |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
-        write_array(folder, zarr_format, sizes, kind, parts, fill_value, attributes)
+    attributes: dict[str, Any] = {SIZE_ATTRIBUTES[0]: list(size)} if size else {}
+    attributes |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
+    try:
+        if node_at(folder) is None:
+            for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
+                make_group(group, zarr_format)
+            zarr_array.make_array(folder, zarr_format, sizes, kind, parts, fill_value, attributes)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    _check_same(folder, sizes, kind, parts, zarr_format)
+    zarr_array.complete_attributes(folder, zarr_format, attributes)
     return open_zarr_for_writing(file, dataset)
 
 
@@ -166,18 +172,16 @@ def _volume(chosen: Choice, name: str, axes: tuple[int, ...], absent: Absent | N
     )
 
 
-def _refuse_other(
-    node: Node, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...], zarr_format: int
+def _check_same(
+    folder: Path, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...], zarr_format: int
 ) -> None:
+    node = node_at(folder)
+    if node is None or not node.is_array:
+        raise InputError(f"{folder}: there is a group already; expected an array or nothing. Choose another name.")
     there = (node.shape, node.dtype, node.chunks, node.zarr_format)
     if there != (shape, dtype, chunks, zarr_format):
         found, expected = (
             f"{kind} of shape {sizes} in chunks of {parts}, version {version}"
             for sizes, kind, parts, version in (there, (shape, dtype, chunks, zarr_format))
         )
-        raise InputError(f"{node.path}: there is an array already, {found}; expected {expected}. Remove it first.")
-
-
-def _first_words(error: Exception) -> str:
-    """Return what TensorStore says without the specification that it adds."""
-    return str(error).partition(" [tensorstore_spec=")[0].partition(" [source locations=")[0]
+        raise InputError(f"{folder}: there is an array already, {found}; expected {expected}. Remove it first.")
