@@ -27,9 +27,7 @@ from scipy.ndimage import gaussian_filter
 from scripts.blockwise import label as label_module
 from scripts.blockwise.__main__ import main
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.label import LabelWork
-from scripts.blockwise.measure import join, measure
 from scripts.blockwise.plan import fitting_block, window_bytes
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
@@ -38,8 +36,10 @@ from scripts.blockwise.table import check_table
 from scripts.blockwise.volume import label_volume
 from scripts.command.start import start
 from scripts.errors import InputError
+from scripts.metrics.measure import join, measure
 from scripts.representation import Affinity
 from scripts.volume_io import create_zarr, downsample_labels, open_volume, pyramid_factors, read_maps, write_volume
+from scripts.volume_io.grid import Grid, shape_of
 from scripts.watershed import (
     AffinityWatershed,
     BCDWatershed,

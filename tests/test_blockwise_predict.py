@@ -15,7 +15,6 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.data.utils import dense_patch_slices
-from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.inference import BlockwiseInference
 from scripts.blockwise.predict import Prediction, PredictWork, predict_volume
 from scripts.blockwise.run import UnfinishedError
@@ -29,6 +28,7 @@ from scripts.networks import SegmentationGenerator
 from scripts.representation import Contour, Foreground, Representation
 from scripts.transforms.intensity import GreyScale, ScaleGreyValues
 from scripts.volume_io import create_zarr, open_volume, read_maps, write_volume
+from scripts.volume_io.grid import Grid, chunk_side
 from torch import nn
 
 from test_inferer import pad_by_reflection

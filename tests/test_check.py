@@ -18,12 +18,12 @@ from scripts.check import Findings, check_config, refuse, rule
 from scripts.check.command import check
 from scripts.check.fit import DECODERS
 from scripts.check.merge import Merged
+from scripts.check.overlay import overlay_files
 from scripts.check.rule import RULES, rule_of
 from scripts.check.signature import arguments
 from scripts.check.source import base_of, read_source
 from scripts.check.tree import has, references, walk
 from scripts.check.value import MAPS, UNKNOWN, Values
-from scripts.command.bundle import overlay_files
 from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.transforms import scaling
@@ -527,7 +527,7 @@ def test_a_scale_that_cannot_be_right_is_told_before_any_work(
     assert rule.MOST_SCALED == scaling.MOST_SCALED
     (line,) = [str(problem) for problem in with_volumes("train", **files, scale_y=[1000, 1000, 1000]).problems]
     assert "scale_y: found [1000, 1000, 1000]" in line and "to 20" in line
-    monkeypatch.setattr("scripts.transforms.scaling.available_bytes", lambda: 10**9)
+    monkeypatch.setattr("scripts.volume_io.volume.available_bytes", lambda: 10**9)
     large = {"scale_x": [2, 2, 2], "scale_y": [20, 20, 20]}
     (line,) = [str(problem) for problem in with_volumes("train", **files, **large).problems]
     assert "shape (32, 64, 64) becomes (640, 1280, 1280), 4.2 GB; 1.0 GB of memory are free" in line

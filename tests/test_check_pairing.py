@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scripts.check import check_config
 from scripts.check.command import check
-from scripts.check.pairing import check_pairs
 from scripts.check.run import check_inference, check_training
 from scripts.command.bundle import BUNDLE
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.match_domains.__main__ import main as match_domains
 from scripts.volume_io import list_volumes, read_volume, write_volume
+from scripts.volume_io.pattern import check_pairs
 
 TRAIN = str(BUNDLE / "configs" / "train.yaml")
 

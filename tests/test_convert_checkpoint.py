@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scripts.check.overlay import configuration
 from scripts.checkpoint import load_weights
-from scripts.command.bundle import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE
 from scripts.convert_checkpoint import main, renamed
 from scripts.errors import InputError
 from torch import Tensor

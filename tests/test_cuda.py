@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from scripts.check.overlay import configuration
 from scripts.checkpoint import load_weights
-from scripts.command.bundle import configuration
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork
 from scripts.export.__main__ import main as export

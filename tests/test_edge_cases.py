@@ -11,13 +11,13 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from scipy import ndimage
+from scripts.check.array import check_image
 from scripts.errors import InputError
 from scripts.metrics import average_precision
 from scripts.networks import SegmentationGenerator
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 from scripts.trainer import CySGANTrainer
 from scripts.trainer.term import NonFiniteLossError
-from scripts.transforms.checked import check_image
 from scripts.volume_io import write_volume
 from scripts.watershed import bcd_watershed
 

@@ -16,8 +16,9 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export
 from monai.data import load_net_with_metadata
+from scripts.check.overlay import configuration
 from scripts.checkpoint import load_weights
-from scripts.command.bundle import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE
 from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.example import write_pair

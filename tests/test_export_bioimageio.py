@@ -15,8 +15,9 @@ import pytest
 import torch
 import yaml
 from monai.transforms import Compose
+from scripts.check.overlay import configuration
 from scripts.checkpoint import load_weights
-from scripts.command.bundle import BUNDLE, configuration
+from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.example import make_pair
 from scripts.export import Note, package, write_package

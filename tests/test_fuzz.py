@@ -15,11 +15,11 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scripts.check.array import check_label
 from scripts.checkpoint import load_weights
 from scripts.errors import InputError
 from scripts.metrics import average_precision, score_instances
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
-from scripts.transforms.checked import check_label
 from scripts.volume_io import create_zarr, open_volume, read_volume
 from scripts.watershed import affinity_watershed, bc_watershed, bcd_watershed
 

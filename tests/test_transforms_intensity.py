@@ -13,13 +13,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import AdjustContrast, Compose, ScaleIntensityRange, ScaleIntensityRangePercentiles
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid
 from scripts.blockwise.intensity import intensity_range
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.errors import InputError
 from scripts.transforms.intensity import GreyScale, ScaleGreyValues, ScaleGreyValuesd, count_values, grey_ends
 from scripts.volume_io import open_volume, write_volume
+from scripts.volume_io.grid import Grid
 
 SHAPE = (12, 40, 50)
 TYPES = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32, np.float32, np.float64]

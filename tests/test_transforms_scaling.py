@@ -74,6 +74,6 @@ def test_image_and_label_stay_in_register() -> None:
 def test_a_scale_in_a_wrong_unit_is_rejected_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"scale is \[1, 1000, 1000\]; expected factors \(z, y, x\) of at most 20"):
         ScaleVolume([1, 1000, 1000])
-    monkeypatch.setattr("scripts.transforms.scaling.available_bytes", lambda: 10**6)
+    monkeypatch.setattr("scripts.volume_io.volume.available_bytes", lambda: 10**6)
     with pytest.raises(InputError, match=r"shape \(4, 40, 40\) becomes \(80, 800, 800\), 0\.2 GB"):
         ScaleVolume([20, 20, 20])(np.zeros((1, 4, 40, 40), np.float32))

@@ -13,9 +13,9 @@ from monai.transforms import Compose, LoadImaged
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scripts.check import check_config
 from scripts.check.run import check_inference
+from scripts.check.transform import CheckLabeld
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
-from scripts.transforms.checked import CheckLabeld
 from scripts.volume_io import VolumeReader, open_label, open_volume, read_label, write_volume
 
 TRAIN = [BUNDLE / "configs" / "train.yaml"]

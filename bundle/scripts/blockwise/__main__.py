@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.blockwise.grid import Grid
 from scripts.blockwise.option import doubled, options_of
 from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
 from scripts.blockwise.schedule import Schedule
@@ -17,6 +16,7 @@ from scripts.command.argument import unknown_flag
 from scripts.command.flag import flag
 from scripts.command.start import start
 from scripts.errors import InputError
+from scripts.volume_io.grid import Grid
 from scripts.watershed import TARGETS
 
 __all__ = ["main"]

@@ -11,8 +11,8 @@ import fastremap
 import numpy as np
 from scipy.ndimage import binary_dilation
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid
 from scripts.volume_io import ZarrVolume, downsample_labels
+from scripts.volume_io.grid import Box, Grid
 
 __all__ = ["CleanWork", "DoubtWork", "LevelWork", "voxels_in_doubt"]
 
@@ -53,7 +53,7 @@ def voxels_in_doubt(
     """Return how many voxels of proven labels belong to instances of which nobody knows whether they are too small.
 
     Args:
-        instances: what `scripts.blockwise.measure.join` returns.
+        instances: what `scripts.metrics.measure.join` returns.
         touched: ids that `DoubtWork` found in each block.
         uncertain: voxels of the volume whose labels are not proven.
         least: voxels of an instance that is kept.

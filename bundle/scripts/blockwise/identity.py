@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.seed import AXES, NOWHERE
+from scripts.volume_io.grid import Grid, shape_of
 
 __all__ = ["identify"]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid
 from scripts.blockwise.run import Run
 from scripts.errors import InputError
 from scripts.transforms.intensity import check_percentiles, count_values, grey_ends
 from scripts.volume_io import ChunkedVolume
+from scripts.volume_io.grid import Box, Grid
 
 __all__ = ["STAGE", "SurveyWork", "check_finite", "intensity_range"]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import fastremap
 import numpy as np
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid, shape_of, shifted
-from scripts.blockwise.measure import measure
 from scripts.blockwise.source import Maps
+from scripts.metrics.measure import measure
 from scripts.volume_io import ZarrVolume
+from scripts.volume_io.grid import Box, Grid, shape_of, shifted
 from scripts.watershed.pipeline import Recipe, flood_any
 
 __all__ = ["LabelWork", "Part", "faces_of", "flood_block"]

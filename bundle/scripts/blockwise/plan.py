@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.label import faces_of
 from scripts.blockwise.option import Triple
 from scripts.blockwise.source import Maps
 from scripts.component import connected_components
 from scripts.errors import InputError
+from scripts.volume_io.grid import Grid, shape_of
 from scripts.watershed.pipeline import Recipe, flood_any
 
 __all__ = ["Plan", "fitting_block", "make_plan", "window_bytes"]

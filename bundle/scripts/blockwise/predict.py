@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid, chunk_side, shape_of
 from scripts.blockwise.intensity import STAGE as SURVEY
 from scripts.blockwise.intensity import check_finite, intensity_range
 from scripts.blockwise.preflight import check_block, check_intensity, check_store, check_volume
@@ -23,6 +22,7 @@ from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
 from scripts.transforms.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
+from scripts.volume_io.grid import Box, Grid, chunk_side, shape_of
 from torch import nn
 
 __all__ = ["PredictWork", "Prediction", "predict_volume"]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid
 from scripts.check.run import check_decoder, check_folder
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.inferer import MapInferer
 from scripts.volume_io import ChunkedVolume
+from scripts.volume_io.grid import Grid
 
 __all__ = [
     "check_block",

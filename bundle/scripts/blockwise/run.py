@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from scripts.allocator import reused_memory
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid, shape_of
 from scripts.blockwise.schedule import Schedule, Work
 from scripts.errors import UNFINISHED
+from scripts.volume_io.grid import Grid, shape_of
 
 __all__ = ["LATER", "Run", "UnfinishedError"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Box, Grid, shape_of
 from scripts.blockwise.source import Maps
 from scripts.component import connected_components
 from scripts.volume_io import ZarrVolume
+from scripts.volume_io.grid import Box, Grid, shape_of
 from scripts.watershed.pipeline import Recipe
 
 __all__ = ["AXES", "NOWHERE", "SeedWork"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from scripts.blockwise.grid import Box
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume
+from scripts.volume_io.grid import Box
 from scripts.watershed import BCDWatershed
 from scripts.watershed.channel import first_map
 from scripts.watershed.pipeline import Recipe

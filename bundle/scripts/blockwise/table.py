@@ -34,7 +34,7 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
 
     Args:
         path: .csv or .parquet; replaced once the new one is whole.
-        instances: what `scripts.blockwise.measure.join` returns, and `seed_voxels`, `seed_foreground` (sum).
+        instances: what `scripts.metrics.measure.join` returns, and `seed_voxels`, `seed_foreground` (sum).
         names: of the first two maps, or one.
         scale: that these are divided by to be in [0, 1].
 

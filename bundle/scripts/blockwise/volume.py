@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scripts.blockwise.clean import CleanWork, DoubtWork, LevelWork, voxels_in_doubt
 from scripts.blockwise.folder import WorkFolder
-from scripts.blockwise.grid import Grid, chunk_side
 from scripts.blockwise.identity import identify
 from scripts.blockwise.label import LabelWork
-from scripts.blockwise.measure import join
 from scripts.blockwise.option import Options, Triple, doubled, options_of
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
@@ -22,8 +20,10 @@ from scripts.blockwise.seed import SeedWork
 from scripts.blockwise.source import Maps
 from scripts.blockwise.table import check_table, write_table
 from scripts.errors import InputError
+from scripts.metrics.measure import join
 from scripts.volume_io import ZarrVolume, create_zarr, last_change, pyramid_factors, write_ome_metadata
 from scripts.volume_io.absent import is_lacking
+from scripts.volume_io.grid import Grid, chunk_side
 from scripts.watershed import BCDWatershed
 
 __all__ = ["BlockwiseDecoder", "Summary", "checked_target", "label_volume"]

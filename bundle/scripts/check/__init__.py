@@ -9,8 +9,22 @@ files and what has to fit together (maps and channels, windows and network, patc
 Neither torch nor MONAI is imported, and no class is made. `scripts.check.volume.Volumes` says which voxels are read.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from scripts.check.command import Findings, check_config
 from scripts.check.problem import Problem, refuse
 from scripts.check.running import check_run
 
-__all__ = ["Findings", "Problem", "check_config", "check_run", "refuse"]
+if TYPE_CHECKING:
+    from scripts.check.transform import CheckImaged, CheckLabeld
+
+__all__ = ["CheckImaged", "CheckLabeld", "Findings", "Problem", "check_config", "check_run", "refuse"]
+
+
+def __getattr__(name: str) -> Any:
+    # The transforms import MONAI, which takes seconds that a check of the configuration need not wait.
+    if name not in ("CheckImaged", "CheckLabeld"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from scripts.check import transform
+
+    return getattr(transform, name)

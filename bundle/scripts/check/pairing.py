@@ -1,53 +1,17 @@
-"""Which volumes belong together: an image and its label, and a volume that is given twice by mistake."""
+"""No volume has two roles: one that is given twice by mistake is reported."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import product, takewhile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io import ChunkedVolume, open_volume, split_dataset
-from scripts.volume_io.pattern import name_parts
-from scripts.volume_io.unit import warn_once
 
-__all__ = ["check_apart", "check_pairs", "check_roles", "check_training_roles"]
-
-Key = tuple[int | str, ...]
-
-
-def check_pairs(images: Sequence[str], labels: Sequence[str], sorted_by_name: bool) -> None:
-    """See that each image has a label, and that what tells the names of the images apart is the same in the labels.
-
-    Args:
-        images: names.
-        labels: as many, in the same order.
-        sorted_by_name: whether patterns gave the order; of lists, names that have nothing in common are only a warning.
-
-    Raises:
-        InputError: there are more of one than of the other, or an image stands beside another image's label.
-    """
-    if len(images) != len(labels):
-        raise InputError(
-            f"{len(images)} images and {len(labels)} labels: expected one label for each image, in the same order. "
-            f"Found {list(images)} and {list(labels)}."
-        )
-    own, others = _keys(images), _keys(labels)
-    wrong = [place for place, pair in enumerate(zip(own, others, strict=True)) if pair[0] != pair[1]]
-    if not wrong or any(len(a) != len(b) or not a for a, b in zip(own, others, strict=True)):
-        return
-    is_numbered = all(isinstance(part, int) for key in (*own, *others) for part in key)
-    is_mixed_up = any(own[place] in others for place in wrong) and (not is_numbered or sorted(own) == sorted(others))
-    if not is_numbered and not is_mixed_up:
-        return
-    pairs = ", ".join(f"{images[place]} with {labels[place]}" for place in wrong[:4])
-    text = f"images and labels pair wrongly by their names: {pairs}{', …' if len(wrong) > 4 else ''}"
-    if sorted_by_name or is_mixed_up or len(wrong) < len(images):
-        advice = "Give two lists in the same order, or names with the same numbers."
-        raise InputError(f"{text}. Expected each image with its own label. {advice}")
-    warn_once(f"{text}. Check that each image is listed with its own label.")
+__all__ = ["check_apart", "check_roles", "check_training_roles"]
 
 
 def check_roles(items: Sequence[Mapping[str, str]]) -> None:
@@ -101,27 +65,6 @@ def check_apart(source: Sequence[str], target: Sequence[str], copies: bool = Tru
                 f"{other}: given as image_y, but it is {what} as in image_x. Expected another domain; name an "
                 "unlabelled volume of the target."
             )
-
-
-def _keys(names: Sequence[str]) -> list[Key]:
-    """What tells names apart: the numbers between the parts that all of them share, or the text where there is none."""
-    rows = _differing([name_parts(name) for name in names])
-    numbers = [tuple(part for part in row if isinstance(part, int)) for row in rows]
-    if any(numbers):
-        return list(numbers)
-    return [("".join(map(str, row)),) for row in _differing([list(name) for name in names])]
-
-
-def _differing(rows: Sequence[Sequence[int | str]]) -> list[Sequence[int | str]]:
-    """Rows without what all of them begin and end with."""
-    head = _shared(rows)
-    rests = [row[head:] for row in rows]
-    tail = _shared([row[::-1] for row in rests])
-    return [row[: len(row) - tail] for row in rests]
-
-
-def _shared(rows: Sequence[Sequence[int | str]]) -> int:
-    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))
 
 
 def _is_same(one: str, other: str) -> bool:

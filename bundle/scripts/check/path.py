@@ -22,7 +22,7 @@ def expand_paths(config: MutableMapping[str, Any]) -> list[Problem]:
     Returns:
         Names with a variable or a user that is not known.
     """
-    from scripts.volume_io.address import expanded
+    from scripts.command.address import expanded
 
     problems = []
     for key in sorted(KEYS & config.keys()):

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.check.array import check_image, check_label
 from scripts.check.pairing import check_roles, check_training_roles
 from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.command.flag import flag
 from scripts.dataset import volume_items
 from scripts.errors import InputError
-from scripts.transforms.checked import check_image, check_label
 from scripts.volume_io import check_results, check_writable, list_volumes, read_label, read_volume
 from torch import nn
 

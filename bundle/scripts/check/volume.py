@@ -92,8 +92,7 @@ class Volumes:
 
     def _pair(self, image: str, label: str, scale: str | None = None) -> Any:
         """See to the volumes of two keys; return the pairs that could be opened, as `volume_items` does."""
-        from scripts.check.pairing import check_pairs
-        from scripts.volume_io.pattern import has_pattern
+        from scripts.volume_io.pattern import check_pairs, has_pattern
 
         images = yield from self._named(image)
         labels = yield from self._named(label)
@@ -124,7 +123,7 @@ class Volumes:
         factors = self.values[scale]
         if not _are_numbers(factors) or not min(factors) > 0 or not 1 < max(factors) <= MOST_SCALED:
             return  # larger ones are told by their rule
-        from scripts.transforms.scaling import check_scaled_memory
+        from scripts.volume_io.volume import check_scaled_memory
 
         for name in names:
             try:

@@ -118,7 +118,7 @@ def _read(key: str, text: str | None, hint: Any) -> Any:
 
 def _full(key: str, text: str) -> str:
     """A text with `~` and `$VAR` replaced; a title may well have a $."""
-    from scripts.volume_io.address import expanded
+    from scripts.command.address import expanded
 
     return text if key == "title" else expanded(text)
 

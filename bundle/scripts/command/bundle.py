@@ -1,4 +1,4 @@
-"""MONAI's bundle commands, started as a user would type them; and configurations for our own commands."""
+"""MONAI's bundle commands, started as a user would type them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from types import FrameType
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
-from scripts.check.source import read_source
 from scripts.command.argument import PATHS
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
-__all__ = ["BUNDLE", "as_read", "configuration", "listed", "overlay_files", "run_bundle"]
+__all__ = ["BUNDLE", "as_read", "listed", "run_bundle"]
 
 BUNDLE = Path(__file__).resolve().parents[2]
 """The folder of this bundle."""
@@ -103,46 +101,6 @@ def listed(value: Any) -> list[str]:
         value.strip("[]() ").split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
     )
     return [str(item).strip(" '\"") for item in items if str(item).strip()]
-
-
-def overlay_files(config: str | Sequence[str], base: str) -> list[Path]:
-    """Return the files of overlays, the base left out where it was named.
-
-    Args:
-        config: their names, as `listed` takes them.
-        base: "train" or "inference".
-
-    Raises:
-        InputError: there is no such file, or it cannot be read.
-    """
-    paths = [Path(name) for name in listed(config)]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise InputError(
-            f"config: no file {', '.join(missing)}; expected overlays on {base}.yaml, with commas between."
-        )
-    for path in paths:
-        read_source(path)  # whose errors name file and line; MONAI's do not
-    return [path.resolve() for path in paths if path.resolve() != _base_file(base)]
-
-
-def configuration(base: str, overlays: Sequence[Path], overrides: Mapping[str, Any] | None = None) -> ConfigParser:
-    """Return a base of this bundle with overlays and overrides upon it, to take ids from.
-
-    Args:
-        base: "train" or "inference".
-        overlays: files.
-        overrides: keys and values; a key's parts may be joined by # or ::.
-    """
-    parser = ConfigParser()
-    parser.read_config([str(path) for path in (_base_file(base), *overlays)])
-    values = {name.replace("#", "::"): value for name, value in (overrides or {}).items()}
-    parser.update(pairs={"bundle_root": str(BUNDLE), **values})
-    return parser
-
-
-def _base_file(base: str) -> Path:
-    return BUNDLE / "configs" / f"{base}.yaml"
 
 
 def _is_name(config: str | Path) -> bool:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from scripts.check import check_config, refuse
+from scripts.check.overlay import configuration, overlay_files
 from scripts.check.path import paths
 from scripts.check.run import check_folder, check_training
-from scripts.command.bundle import BUNDLE, as_read, configuration, listed, overlay_files
+from scripts.command.bundle import BUNDLE, as_read, listed
 from scripts.command.lock import Lock
 from scripts.compare.method import Method, methods_named
 from scripts.compare.run import Run, Target

@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.check.pairing import check_pairs
 from scripts.errors import InputError
 from scripts.volume_io import list_volumes
-from scripts.volume_io.pattern import has_pattern
+from scripts.volume_io.pattern import check_pairs, has_pattern
 
 __all__ = ["volume_items"]
 

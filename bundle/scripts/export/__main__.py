@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.check.overlay import configuration, overlay_files
 from scripts.check.run import check_folder
 from scripts.checkpoint import load_weights
-from scripts.command.bundle import BUNDLE, configuration, overlay_files
+from scripts.command.bundle import BUNDLE
 from scripts.command.start import start
 from scripts.export.file import check_packages, write_export
 from scripts.export.note import note_of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scripts.check.array import check_image, check_label
 from scripts.check.pairing import check_training_roles
 from scripts.command.flag import flag
 from scripts.command.start import start
@@ -14,7 +15,6 @@ from scripts.errors import InputError
 from scripts.match_domains.match import match_volumes
 from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
-from scripts.transforms.checked import check_image, check_label
 from scripts.transforms.scaling import checked_scale
 from scripts.volume_io import read_label
 from scripts.volume_io.files import load

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scripts.match_domains.match import Domain, Match
 from scripts.match_domains.piece import normalised
-from scripts.report.slices import cut_volume
-from scripts.report.style import FAINT, INK, save
+from scripts.volume_io.paths import replacing
 
 __all__ = ["draw_match"]
 
+INK, FAINT = "#1c2330", "#747d8c"
 WIDTH, GAP, MARGIN, HEAD = 4.2, 0.25, 0.3, 0.55
 """Inches: each column, the gaps, the margin and the head."""
 MOST_OBJECTS = 12
@@ -41,15 +41,16 @@ def draw_match(path: str | Path, image_x: np.ndarray, image_y: np.ndarray, match
     for column, ((volume, domain, _), step, name) in enumerate(zip(volumes, steps, "XY", strict=True)):
         left, bottom = MARGIN + column * (WIDTH + GAP), height - HEAD
         figure.text(left / figure.get_figwidth(), 1 - 0.28 / height, _title(name, domain), color=INK, fontsize=9)
-        cuts = cut_volume(volume, [side // 2 for side in volume.shape])
-        for plane_cut, rows, side in zip(cuts[:2], (1, 0), tall, strict=True):
+        cuts = volume[volume.shape[0] // 2], volume[:, volume.shape[1] // 2]
+        for plane_cut, rows, side in zip(cuts, (1, 0), tall, strict=True):
             drawn = max(side * inch, 0.3)
             bottom -= drawn + (GAP if rows == 0 else 0)
             box = (left / figure.get_figwidth(), bottom / height, WIDTH / figure.get_figwidth(), drawn / height)
             grey = normalised(plane_cut, domain.window)
             _section(figure.add_axes(box), grey, (step[rows], step[2]), (drawn / inch, width))
     figure.text(MARGIN / figure.get_figwidth(), 0.1 / height, "upper: y ↓ x →, lower: z ↓ x →", color=FAINT, fontsize=7)
-    save(figure, path)
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def _title(name: str, domain: Domain) -> str:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scripts.blockwise.grid import Box
-from scripts.blockwise.measure import join, measure
+from scripts.metrics.measure import join, measure
 from scripts.report.sections import parts_of
 from scripts.volume_io import ChunkedVolume
+from scripts.volume_io.grid import Box
 
 __all__ = ["Objects", "joined_objects", "measure_objects"]
 

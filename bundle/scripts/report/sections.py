@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scripts.blockwise.grid import Box, Grid
+from scripts.volume_io.grid import Box, Grid
 
 __all__ = ["Sections", "parts_of", "section_places"]
 

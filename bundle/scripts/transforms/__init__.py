@@ -1,6 +1,6 @@
 """Transforms that MONAI lacks, as array and dictionary transforms in its grammar.
 
-Grey values, resolution, targets, instances, checks and the part that is held out; and random transforms for stacks of
+Grey values, resolution, targets, instances and the part that is held out; and random transforms for stacks of
 sections. Random ones of geometry (`RandMisalignment`, `RandMissingSection`, `RandElasticInPlane`, `RandRescaleInPlane`)
 take an image and its label, and act on both by the same draw: whole numbers are labels and keep their values and their
 type, floats are interpolated. Random ones of grey values and the defects of a section expect images in [0, 1] and keep
@@ -8,7 +8,6 @@ to that range. Probabilities and amounts are those of the authors' code (PyTorch
 augmentations of this kind are described by Lee et al., arXiv 1706.00120, and Lin et al., arXiv 2112.05754.
 """
 
-from scripts.transforms.checked import CheckImaged, CheckLabeld
 from scripts.transforms.defect import (
     RandCutBlur,
     RandCutBlurd,
@@ -30,8 +29,6 @@ from scripts.transforms.target import DecodeInstances, DecodeInstancesd, EncodeT
 from scripts.transforms.warp import RandElasticInPlane, RandElasticInPlaned, RandRescaleInPlane, RandRescaleInPlaned
 
 __all__ = [
-    "CheckImaged",
-    "CheckLabeld",
     "DecodeInstances",
     "DecodeInstancesd",
     "EncodeTargets",

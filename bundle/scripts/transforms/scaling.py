@@ -6,7 +6,6 @@ A scale is three factors (z, y, x); below 1 a volume gets fewer voxels.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy, convert_to_tensor
 from scripts.errors import InputError
-from scripts.volume_io.volume import available_bytes
+from scripts.volume_io.volume import check_scaled_memory, scaled_shape
 from torch import Tensor
 
 __all__ = [
     "MOST_SCALED",
     "ScaleVolume",
     "ScaleVolumed",
-    "check_scaled_memory",
     "checked_scale",
     "resized",
     "scaled_shape",
@@ -47,32 +45,6 @@ def checked_scale(scale: Sequence[float]) -> tuple[float, ...]:
         advice = "Look at the units of the voxel sizes that it comes from."
         raise InputError(f"scale is {list(scale)}; expected factors (z, y, x) of at most {MOST_SCALED:g}. {advice}")
     return factors
-
-
-def check_scaled_memory(shape: Sequence[int], scale: Sequence[float], name: object, itemsize: int = 4) -> None:
-    """See that a volume still fits into memory once it is scaled.
-
-    Args:
-        shape: (Z, Y, X) as stored.
-        scale: factors (z, y, x).
-        name: of the volume, for the message.
-        itemsize: bytes per voxel after scaling; 4 for float32.
-
-    Raises:
-        InputError: it does not.
-    """
-    scaled = scaled_shape(shape, scale)
-    needed, free = prod(scaled) * itemsize, available_bytes()
-    if needed > free and prod(scaled) > prod(shape):
-        raise InputError(
-            f"{name}: scaled by {list(scale)} (z, y, x), shape {tuple(shape)} becomes {scaled}, {needed / 1e9:.1f} GB; "
-            f"{free / 1e9:.1f} GB of memory are free. Choose smaller factors; look at the units of the voxel sizes."
-        )
-
-
-def scaled_shape(shape: Sequence[int], scale: Sequence[float]) -> tuple[int, ...]:
-    """Return the size (Z, Y, X) of a volume after scaling; no side falls below one voxel."""
-    return tuple(max(1, round(n * factor)) for n, factor in zip(shape, scale, strict=True))
 
 
 def resized(volume: Tensor, shape: Sequence[int]) -> Tensor:

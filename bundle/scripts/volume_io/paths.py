@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
+from scripts.command.address import expanded
 from scripts.errors import InputError, unwritable
-from scripts.volume_io.address import expanded
 from scripts.volume_io.cause import explain
 
 __all__ = [

@@ -14,8 +14,10 @@ from scripts.volume_io.unit import MICROMETRES, as_voxel_size
 __all__ = [
     "Volume",
     "check_memory",
+    "check_scaled_memory",
     "diagonal_affine",
     "native",
+    "scaled_shape",
     "spacing_of",
 ]
 
@@ -91,6 +93,32 @@ def check_memory(shape: Sequence[int], dtype: np.dtype, name: object) -> None:
             f"{name}: says it holds {claimed / 1e9:.1f} GB (shape {tuple(shape)}, {dtype}), and {free / 1e9:.1f} GB of "
             "memory are free. Read it in parts (docs/SCALING.md), or copy it again if it is not so large."
         )
+
+
+def check_scaled_memory(shape: Sequence[int], scale: Sequence[float], name: object, itemsize: int = 4) -> None:
+    """See that a volume still fits into memory once it is scaled.
+
+    Args:
+        shape: (Z, Y, X) as stored.
+        scale: factors (z, y, x).
+        name: of the volume, for the message.
+        itemsize: bytes per voxel after scaling; 4 for float32.
+
+    Raises:
+        InputError: it does not.
+    """
+    scaled = scaled_shape(shape, scale)
+    needed, free = prod(scaled) * itemsize, available_bytes()
+    if needed > free and prod(scaled) > prod(shape):
+        raise InputError(
+            f"{name}: scaled by {list(scale)} (z, y, x), shape {tuple(shape)} becomes {scaled}, {needed / 1e9:.1f} GB; "
+            f"{free / 1e9:.1f} GB of memory are free. Choose smaller factors; look at the units of the voxel sizes."
+        )
+
+
+def scaled_shape(shape: Sequence[int], scale: Sequence[float]) -> tuple[int, ...]:
+    """Return the size (Z, Y, X) of a volume after scaling; no side falls below one voxel."""
+    return tuple(max(1, round(n * factor)) for n, factor in zip(shape, scale, strict=True))
 
 
 def available_bytes() -> int:

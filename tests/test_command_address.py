@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigWorkflow
 from scripts.check import check_config
+from scripts.command.address import expanded
 from scripts.command.argument import bound
 from scripts.command.bundle import BUNDLE
 from scripts.compare.command import compare
@@ -17,7 +18,6 @@ from scripts.compare.demo import demo
 from scripts.errors import InputError
 from scripts.report.command import report
 from scripts.volume_io import list_volumes, read_volume, split_dataset, write_volume
-from scripts.volume_io.address import expanded
 
 CONFIGS = {name: str(BUNDLE / "configs" / f"{name}.yaml") for name in ("train", "inference")}
 

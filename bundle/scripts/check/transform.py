@@ -11,11 +11,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
-from scripts.check.array import check_image, check_label, check_maps, check_patch
+from scripts.check.array import check_image, check_label
 from scripts.volume_io import Place, turn_to
 from scripts.volume_io.volume import as_voxel_size
 
-__all__ = ["CheckImaged", "CheckLabeld", "check_image", "check_label", "check_maps", "check_patch"]
+__all__ = ["CheckImaged", "CheckLabeld"]
 
 
 class CheckImaged(MapTransform):

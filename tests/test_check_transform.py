@@ -9,8 +9,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
+from scripts.check.array import check_image, check_label, check_maps, check_patch
+from scripts.check.transform import CheckImaged, CheckLabeld
 from scripts.errors import InputError
-from scripts.transforms.checked import CheckImaged, CheckLabeld, check_image, check_label, check_maps, check_patch
 from scripts.volume_io import VolumeReader, write_volume
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import fastremap
 import numpy as np
 from scipy.ndimage import find_objects
-from scripts.blockwise.grid import Box
+from scripts.volume_io.grid import Box
 
 __all__ = ["join", "measure"]
 
