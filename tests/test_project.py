@@ -53,8 +53,8 @@ def test_licence_is_apache_2() -> None:
     assert "Version 2.0, January 2004" in text
 
 
-def test_the_map_in_the_readme_names_every_module() -> None:
-    tree = (ROOT / "README.md").read_text().partition("  scripts/\n")[2].partition("  models/")[0]
+def test_the_map_of_the_tree_names_every_module() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("  scripts/\n")[2].partition("  models/")[0]
     named = {path.strip("/") for path in re.findall(r"^    (\w+(?:\.py|/)) ", tree, re.M)}
     there = {path.name for path in (BUNDLE / "scripts").iterdir() if path.stem in MODULES}
     assert named == there, f"in the map or in the folder alone: {sorted(named ^ there)}"
@@ -97,8 +97,9 @@ def test_configs_and_modules_that_the_pages_name_exist() -> None:
     assert set(re.findall(r"-m scripts\.(\w+)", pages)) <= MODULES
 
 
-def test_make_has_the_commands_that_the_readme_names() -> None:
-    named = set(re.findall(r"(?:^|`)make ([\w-]+)", (ROOT / "README.md").read_text(), re.M))
+def test_make_has_the_commands_that_the_pages_name() -> None:
+    pages = (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"(?:^|`)make ([\w-]+)", pages, re.M))
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {"demo", "test"} <= named <= targets
 
