@@ -15,8 +15,13 @@ from scripts.errors import InputError
 
 __all__ = ["RandDensity", "RandDensityd"]
 
-_TRIALS = 6  # mirrored copies that are tried to fill a volume
-_OVERLAP = 0.2  # share of an object that may lie behind others when it is put in
+# Mirrored copies that are tried to fill a volume. There are seven mirror images; later ones find hardly any free place.
+_TRIALS = 6
+# Share of an object that may lie behind others when it is put in. Nuclei touch, so that with less few places
+# would be free. With more, remnants would be added that no longer have the shape of a nucleus.
+_OVERLAP = 0.2
+# Fewest voxels from which the background is estimated.
+_FEWEST = 16
 
 
 class RandDensity(RandomizableTransform):
@@ -28,7 +33,7 @@ class RandDensity(RandomizableTransform):
     (after Ghiasi et al., CVPR 2021). Not part of the published method.
 
     Args:
-        share: lowest and highest share of labelled voxels asked for, 0 to 1; what cannot be reached is neared.
+        share: lowest and highest share of labelled voxels asked for, 0 to 1. One that cannot be reached is approached.
         prob: how often a volume is changed at all.
         reach: voxels around an object, in the plane, that its light reaches and that are changed with it.
         haze: the most that stays of the light of what is removed, blurred, as from out of focus; 0 to 1.
@@ -67,24 +72,33 @@ class RandDensity(RandomizableTransform):
     def _thinned(self, image: np.ndarray, label: np.ndarray, wanted: float) -> tuple[np.ndarray, np.ndarray]:
         ids, sizes = np.unique(label[label > 0], return_counts=True)
         order = self.R.permutation(len(ids))
+        # Objects go in a random order until the share is reached: by size, X would lose its small or large ones.
         left = sizes.sum() - np.cumsum(sizes[order])
         gone = ids[order[: int(np.searchsorted(-left, -wanted * label.size)) + 1]]
         removed = np.isin(label, gone)
         kept = np.where(removed, 0, label)
         around = _widened(removed, self.reach) & (kept == 0)
+        # One voxel away from all objects, whose light is not background; in a crowded patch there may be no such place.
         ground = ~_widened(label > 0, 1)
-        if ground.sum() < 16:
-            ground = label == 0 if (label == 0).sum() >= 16 else image <= np.quantile(image, 0.1)
+        if ground.sum() < _FEWEST:
+            ground = label == 0 if (label == 0).sum() >= _FEWEST else image <= np.quantile(image, 0.1)
         return np.where(around, self._background(image, ground), image).clip(0, 1), kept
 
     def _background(self, image: np.ndarray, ground: np.ndarray) -> np.ndarray:
         """What lies between the objects, carried on beneath them, with noise of the same strength."""
-        sigma = (2.0, 4.0, 4.0)
+        sigma = (
+            2.0,
+            4.0,
+            4.0,
+        )  # wide enough to reach beneath a nucleus; sections are twice as thick as a voxel is wide
         weight = ndi.gaussian_filter(ground.astype(np.float32), sigma)
         mean = image[ground].mean()
+        # Mean over the ground nearby. 0.01 leads to the mean of all where none is near, and keeps from dividing by 0.
         near = (ndi.gaussian_filter(np.where(ground, image, 0), sigma) + 0.01 * mean) / (weight + 0.01)
         steps = np.abs(np.diff(image))[ground[..., 1:] & ground[..., :-1]]
-        noise = 1.05 * float(np.median(steps)) if steps.size else 0.0  # deviation, from differences of neighbours
+        # The deviation of normal noise is 1.05 = 1 / (0.6745 √2) times the median difference of neighbours. The
+        # background changes little from voxel to voxel, and the median passes over what does.
+        noise = 1.05 * float(np.median(steps)) if steps.size else 0.0
         haze = self.R.uniform(0, self.haze) * (ndi.gaussian_filter(image, (3.0, 6.0, 6.0)) - near)
         return near + np.maximum(haze, 0) + self.R.normal(0, noise, image.shape).astype(np.float32)
 
@@ -107,6 +121,8 @@ class RandDensity(RandomizableTransform):
         return image, label
 
     def _mirrored(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # At least one axis, as a copy in its own place would be hidden by its original. Only y and x are exchanged, so
+        # that sections stay sections.
         axes = tuple(int(axis) for axis in np.flatnonzero(self.R.random(3) < 0.5)) or (1,)
         image, label = np.flip(image, axes), np.flip(label, axes)
         if label.shape[1] == label.shape[2] and self.R.random() < 0.5:
@@ -120,7 +136,7 @@ class RandDensity(RandomizableTransform):
         sizes = np.bincount(inverse.ravel())
         hidden = np.bincount(inverse.ravel(), label.ravel() > 0, len(ids))
         free = np.flatnonzero((ids > 0) & (hidden <= _OVERLAP * sizes))
-        free = self.R.permutation(free)
+        free = self.R.permutation(free)  # else the first ids, which are the first sections', would always be taken
         room = wanted * label.size - np.count_nonzero(label)
         return ids[free[: int(np.searchsorted(np.cumsum(sizes[free]), room)) + 1]]
 
@@ -169,6 +185,4 @@ class RandDensityd(RandomizableTransform, MapTransform):
 
 def _widened(mask: np.ndarray, reach: int) -> np.ndarray:
     """Dilated in the plane by a diamond of `reach` voxels."""
-    cross = np.zeros((1, 3, 3), bool)
-    cross[0, 1], cross[0, :, 1] = True, True
-    return ndi.binary_dilation(mask, cross, iterations=reach)
+    return ndi.binary_dilation(mask, ndi.generate_binary_structure(2, 1)[None], iterations=reach)
