@@ -60,7 +60,7 @@ def problems(files: list[str | Path], run_id: str | None = None, **overrides: An
 
 
 # ---- what is shipped -------------------------------------------------------------------------------------------------
-def test_every_overlay_says_in_its_head_what_it_is_laid_over() -> None:
+def test_every_overlay_says_what_it_is_laid_over() -> None:
     assert {name for _, name in SHIPPED} == set(OVERLAYS)
 
 
@@ -261,9 +261,9 @@ def test_what_a_later_overlay_undoes_is_told(overlay: Callable[..., Path]) -> No
 
 
 def test_an_overlay_that_goes_after_all_others_may_undo_them(overlay: Callable[..., Path]) -> None:
-    path = overlay("# Overlay on inference.yaml, after all others.\nnetwork_def: {_target_: torch.nn.Identity}\n")
+    path = overlay("overlay_on: inference\noverlay_last: true\nnetwork_def: {_target_: torch.nn.Identity}\n")
     assert problems(["inference", "published", path]) == []
-    path.write_text(path.read_text().replace(", after all others", ""))
+    path.write_text(path.read_text().replace("overlay_last: true\n", ""))
     assert "undone by" in problems(["inference", "published", path])[0]
 
 
@@ -283,7 +283,7 @@ def test_a_file_that_cannot_be_read_is_told(overlay: Callable[..., Path], tmp_pa
 
 
 def test_a_file_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
-    text = "# Overlay on train.yaml\nbatch_size: 1  # µm\n"
+    text = "# two bytes:\nbatch_size: 1  # µm\n"
     for name, content, found in (
         ("latin.yaml", text.encode("cp1252"), r"latin\.yaml:2: found the byte 0xb5, expected UTF-8"),
         ("wide.yaml", text.encode("utf-16"), r"wide\.yaml:1: found UTF-16, expected UTF-8"),

@@ -8,6 +8,7 @@ from typing import Any
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, closest, shown
 from scripts.check.signature import arguments
+from scripts.check.source import MARKS
 from scripts.check.tree import SEPARATOR, has, is_component, parent, referred, walk
 
 __all__ = ["RUN_IDS", "arguments_of_components", "lost_references", "unknown_keys", "without_effect"]
@@ -39,7 +40,7 @@ def unknown_keys(
         if not plain or has(base, key) or _reached(used, key, whole=False):
             continue
         top = SEPARATOR not in key
-        if top and (key in (*RUN_IDS, *more) or (key in other and not merged.given(key))):
+        if top and (key in (*RUN_IDS, *MARKS, *more) or (key in other and not merged.given(key))):
             continue
         if top or has(base, parent(key)):
             siblings = known if top else [name for name in known if parent(name) == parent(key)]

@@ -40,7 +40,7 @@ def arranged(sources: Sequence[Source]) -> tuple[list[Source], str, list[Problem
 
 
 def _made_for(overlay: Source, base: str) -> tuple[str, ...]:
-    """The bases an overlay can be laid over: those that its head names, or those that have one of its keys."""
+    """The bases an overlay can be laid over: those that `overlay_on` lists, or those that have one of its keys."""
     if overlay.overlay_on:
         return overlay.overlay_on
     roots = {normal(key.lstrip("+")).split("::")[0] for key in overlay.content}

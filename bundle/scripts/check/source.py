@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,11 +13,12 @@ import yaml
 from scripts.check.tree import SEPARATOR, normal
 from scripts.errors import InputError
 
-__all__ = ["BASES", "Source", "base_of", "read_source", "shipped"]
+__all__ = ["BASES", "MARKS", "Source", "base_of", "read_source", "shipped"]
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BASES = ("train", "inference")
-_OVERLAY = re.compile(r"Overlay on ((?:[\s#,]|and|or|on|either|both|train\.yaml|inference\.yaml)+)")
+MARKS = ("overlay_on", "overlay_last")
+"""Keys of an overlay that only this check reads; MONAI merges them, and nothing refers to them."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -29,8 +29,8 @@ class Source(NamedTuple):
         name: as given.
         content: its keys and values.
         lines: of each id, from 1.
-        overlay_on: the bases that its head names: train, inference; nothing where it says none.
-        last: whether its head says that it goes after all others, so that it may replace what they set.
+        overlay_on: the bases that its key of this name lists: train, inference; nothing where it has no such key.
+        last: whether its key `overlay_last` says that it follows all others, so that it may replace what they set.
     """
 
     name: str
@@ -59,10 +59,10 @@ def read_source(path: str | Path) -> Source:
         raise InputError(f"{path}: found {type(content).__name__}, expected keys and values.")
     lines: dict[str, int] = {}
     _find_lines(node, "", lines, path)
-    head = re.split(r"^[^#\s]", text, maxsplit=1, flags=re.M)[0]
-    bases = _OVERLAY.search(head)
-    overlay_on = tuple(re.findall(r"(\w+)\.yaml", bases[1])) if bases else ()
-    return Source(str(path), content or {}, lines, overlay_on, "after all others" in head)
+    content = content or {}
+    bases = content.get("overlay_on") or ()
+    overlay_on = (bases,) if isinstance(bases, str) else tuple(bases)
+    return Source(str(path), content, lines, overlay_on, content.get("overlay_last") is True)
 
 
 def base_of(config: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
-from scripts.check.source import read_source
+from scripts.check.source import MARKS, read_source
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.volume_io.paths import replacing
@@ -78,6 +78,8 @@ def write_app(folder: Path, sample: Path, configs: Mapping[str, Mapping[str, Any
 
 def _merge(parsers: Mapping[str, ConfigParser], overlay: Mapping[str, Any], name: str) -> None:
     for key, value in overlay.items():
+        if key in MARKS:
+            continue
         bases = [parser for parser in parsers.values() if key.lstrip("+") in parser]
         if not bases:
             raise InputError(f"{name}: the key {key} is in neither inference.yaml nor train.yaml. Check its spelling.")

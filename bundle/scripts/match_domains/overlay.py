@@ -42,7 +42,7 @@ def overlay_text(match: Match, names: Sequence[str] = (), resolution: Sequence[f
         for scale in (match.scale_x, match.scale_y)
     )
     comments = [
-        "Overlay on train.yaml and on inference.yaml, by scripts.match_domains: objects of one size in both domains.",
+        "By scripts.match_domains: objects of one size in both domains.",
         *([f"From {', '.join(names)}."] if names else []),
         f"Diameters (z, y, x): X {_numbers(match.x.sizes.diameters, 1)}, by {_origin(match.x)}; "
         f"Y {_numbers(match.y.sizes.diameters, 1)}, by {_origin(match.y)}.",
@@ -52,6 +52,7 @@ def overlay_text(match: Match, names: Sequence[str] = (), resolution: Sequence[f
     return "\n".join(
         [
             *(line for comment in comments for line in _commented(comment)),
+            "overlay_on: [train, inference]",
             f"scale_x: {scale_x}",
             f"scale_y: {scale_y}",
             "# inference.yaml: the network sees Y resized; maps and instances have Y's own size.",
