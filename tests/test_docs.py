@@ -57,9 +57,9 @@ RUN_BY = {
     "scripts.compare.demo": ("test_compare_demo.py", "demo("),
     "scripts.export": ("test_export.py", "import main"),
     "scripts.label_server": ("test_label_server.py", '"scripts.label_server"'),
-    "scripts.manifest": ("test_manifest.py", '"scripts.manifest"'),
     "scripts.report.augmentation": ("test_report.py", "draw_augmentations("),
     "make": ("test_project.py", "Makefile"),
+    "sha256sum": ("test_package.py", '"sha256sum", "-c"'),
 }
 SHELL = {"source", "cd", "export", "sleep", "exit", "[", "done", "fi", "for", "pip", "python3"}
 KEYWORDS = {"do", "then", "else", "if", "while", "until"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,6 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, verify_metadata
 from scripts.errors import InputError
-from scripts.manifest import MANIFEST, manifest_text, verify_folder, verify_zip
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
@@ -70,13 +70,40 @@ def package(tools: dict[str, Any], files: dict[str, bytes], tmp_path_factory: py
 def test_the_zip_is_named_after_model_and_version_and_unpacks_to_one_folder(package: Path) -> None:
     version = json.loads((BUNDLE / "configs" / "metadata.json").read_text())["version"]
     assert package.name == f"cysgan_v{version}.zip"
-    assert verify_zip(package) == "cysgan"
+    with zipfile.ZipFile(package) as archive:
+        assert all(name.startswith("cysgan/") for name in archive.namelist())
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not there")
+def test_sha256sum_tells_whether_an_unpacked_package_is_as_it_was(package: Path, tmp_path: Path) -> None:
+    shutil.unpack_archive(package, tmp_path)
+    command = ["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=tmp_path / "cysgan", check=False).returncode == 0
+    (tmp_path / "cysgan" / "LICENSE").write_text("not free\n")
+    done = subprocess.run(command, cwd=tmp_path / "cysgan", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "LICENSE: FAILED\n")
+
+
+def test_files_that_the_trial_changed_lost_or_left_are_named(tools: dict[str, Any], tmp_path: Path) -> None:
+    for name, content in {"a": b"1", "b/c": b"2", "d": b"3"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    files = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a", "b/c", "d")}
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in files.items()))
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"")
+    tools["trial"].check_sums(tmp_path)
+    (tmp_path / "a").write_bytes(b"2")
+    (tmp_path / "d").unlink()
+    (tmp_path / "e").write_bytes(b"")
+    with pytest.raises(InputError, match=r": not as it was packed: a, d, e\.$"):
+        tools["trial"].check_sums(tmp_path)
 
 
 def test_it_holds_what_git_tracks_the_twins_and_the_list(files: dict[str, bytes]) -> None:
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=BUNDLE, check=True, capture_output=True, text=True).stdout
     tracked = {name for name in listing.split("\0") if name}
-    assert {*files} - tracked == {"configs/train.json", "configs/inference.json", MANIFEST}
+    assert {*files} - tracked == {"configs/train.json", "configs/inference.json", "SHA256SUMS"}
     assert tracked <= {*files}
     assert all(files[name] == (BUNDLE / name).read_bytes() for name in tracked)
 
@@ -177,7 +204,7 @@ def test_the_model_card_begins_with_title_authors_and_tags() -> None:
 
 # ---- in other hands --------------------------------------------------------------------------------------------------
 def test_the_code_of_the_model_card_runs_where_there_is_nothing_but_the_zip(
-    package: Path, volumes: Path, tmp_path: Path
+    tools: dict[str, Any], package: Path, volumes: Path, tmp_path: Path
 ) -> None:
     """The network is the one in the repository, the workflow writes instances, the package stays as it is."""
     code = CARD.read_text().partition("### From Python\n")[2].partition("```python\n")[2].partition("```")[0]
@@ -198,7 +225,7 @@ def test_the_code_of_the_model_card_runs_where_there_is_nothing_but_the_zip(
     expected = repository_network()(torch.linspace(-1, 1, 16 * 32 * 32).view(1, 1, 16, 32, 32))
     assert torch.equal(seen["inference"], expected)
     assert torch.equal(seen["train"], expected)
-    assert verify_folder(tmp_path / "bundles" / "cysgan") == []
+    tools["trial"].check_sums(tmp_path / "bundles" / "cysgan")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "imageY.tif", "out", "seen.pt"]
 
 
@@ -214,7 +241,9 @@ def test_a_package_that_fails_the_zoos_check_is_told(
     tools: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = {"configs/metadata.json": metadata_with(schema="https://host/schema.json")}
-    files[MANIFEST] = manifest_text(files).encode()
+    files["SHA256SUMS"] = (
+        f"{hashlib.sha256(files['configs/metadata.json']).hexdigest()}  configs/metadata.json\n".encode()
+    )
     path = tools["package"].write_package(files, tmp_path)
     with pytest.raises(InputError, match=r"^verify_metadata, by metadata_schema.json: failed, its output is above\."):
         tools["trial"].try_package(path)

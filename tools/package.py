@@ -4,9 +4,10 @@
     .venv/bin/python tools/package.py --schema dist/zoo_schema.json   # the zoo's own; downloaded unless it is there
 
 In it is what git tracks below bundle/, as it stands in the working tree; what large_files.yml names; train.json and
-inference.json, twins of the YAML files, because `monai.bundle.load` reads JSON alone; and SHA256SUMS. The same files
-give the same bytes: names sorted, one time for all, nothing compressed (compressors differ between machines, and
-weights and pictures hardly shrink). Memory: the package, once.
+inference.json, twins of the YAML files, because `monai.bundle.load` reads JSON alone; and SHA256SUMS. The sum of the
+zip itself is written beside it, with the ending .sha256. The same files give the same bytes: names sorted, one time for
+all, nothing compressed (compressors differ between machines, and weights and pictures hardly shrink). Memory: the
+package, once.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def contents(bundle: Path = BUNDLE) -> dict[str, bytes]:
         InputError: the zoo would refuse them, or git does not tell what belongs to the bundle.
     """
     from scripts.errors import InputError
-    from scripts.manifest import MANIFEST, manifest_text
 
+    from trial import SUMS
     from zoo import faults, large_files
 
     names = tracked(bundle)
@@ -45,7 +46,8 @@ def contents(bundle: Path = BUNDLE) -> dict[str, bytes]:
     files |= {f"configs/{name}.json": twin(files[f"configs/{name}.yaml"]) for name in TWINS}
     if wrong := faults(files):
         raise InputError(f"{bundle}: not what the model zoo takes: {'; '.join(wrong)}.")
-    return {**files, MANIFEST: manifest_text(files).encode()}
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return {**files, SUMS: sums.encode()}
 
 
 def tracked(bundle: Path) -> list[str]:
@@ -111,8 +113,9 @@ def main() -> None:
             print(f"not committed: {line}" + (" (not in the package)" if line.startswith("??") else ""))
         files = contents()
         path = write_package(files, given.out)
-        size, digest = path.stat().st_size / 1e6, hashlib.sha256(path.read_bytes()).hexdigest()
-        print(f"{path}: {len(files)} files, {size:.1f} MB\nSHA-256 {digest}", flush=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        Path(f"{path}.sha256").write_text(f"{digest}  {path.name}\n")
+        print(f"{path}: {len(files)} files, {path.stat().st_size / 1e6:.1f} MB\nSHA-256 {digest}", flush=True)
         if not given.no_trial:
             try_package(path, given.schema)
     except InputError as error:

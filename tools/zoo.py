@@ -34,12 +34,10 @@ def large_files(content: bytes) -> list[dict[str, Any]]:
 
 
 def _faults_of_entry(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
-    from scripts.manifest import strays
-
     name = f"{LARGE_FILES}, {entry.get('path')}:"
     if lacking := [key for key in ("path", "url", "hash_val", "hash_type") if not entry.get(key)]:
         return [f"{name} has no {', '.join(lacking)}"]
-    if strays(entry["path"]):
+    if _strays(entry["path"]):
         return [f"{name} is no path inside the bundle"]
     if (kind := entry["hash_type"]) not in SUPPORTED_HASH_TYPES:
         return [f"{name} hash_type is {kind!r}, expected one of {', '.join(SUPPORTED_HASH_TYPES)}"]
@@ -49,6 +47,12 @@ def _faults_of_entry(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> li
         ]
     digest = SUPPORTED_HASH_TYPES[kind](content).hexdigest()
     return [] if digest == entry["hash_val"] else [f"{name} its {kind} is {digest}, expected {entry['hash_val']}"]
+
+
+def _strays(name: str) -> bool:
+    """Whether a name leads out of the folder it is to lie in, on any system."""
+    parts = name.split("/")
+    return "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts)
 
 
 def _faults_of_versions(metadata: Mapping[str, Any]) -> list[str]:
