@@ -1,4 +1,4 @@
-# The commands of this project; `make help` lists them. PYTHON=… names another interpreter (3.11 or 3.12) for the environment.
+# The commands of this project; `make help` lists them. PYTHON=… names another interpreter (3.11 to 3.14) for the environment.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 LABEL := .venv-label
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
+NEWEST_PYTHON ?= 3.14
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test label-test range-test package fuzz lint clean
@@ -17,9 +18,9 @@ help:  ## list the commands
 install: $(INSTALLED)  ## make the environment .venv with the pinned dependencies
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 12))' || { \
-		echo "$$($(PYTHON) --version) found, 3.11 or 3.12 needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here; name one: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14))' || { \
+		echo "$$($(PYTHON) --version) found, 3.11 to 3.14 needed: make $(MAKECMDGOALS) PYTHON=python3.13"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # torch comes first and by its exact version, so that a build already there (one without CUDA, say) is kept
@@ -47,12 +48,12 @@ label-test: install $(LABEL)/.installed  ## the environment .venv-label, and the
 
 # The ends of the ranges in pyproject.toml. uv resolves them, and fetches the interpreters where they are not there.
 # --no-config: the [tool.uv.pip] there is for requirements.txt, and would bring wheels of Python 3.11 to any other.
-range-test: install  ## all tests with the lowest versions on Python 3.11, and with the newest on Python 3.12
+range-test: install  ## all tests with the lowest versions on Python 3.11, and with the newest on Python 3.14 (NEWEST_PYTHON=… names another)
 	$(BIN)/python -m pip install --disable-pip-version-check uv
 	$(BIN)/uv venv --clear --python 3.11 $(LOWEST)
 	$(BIN)/uv pip install --no-config --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-	$(BIN)/uv venv --clear --python 3.12 $(NEWEST)
+	$(BIN)/uv venv --clear --python $(NEWEST_PYTHON) $(NEWEST)
 	$(BIN)/uv pip install --no-config --python $(NEWEST) -r pyproject.toml --extra dev
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 SCRIPTS = (BUNDLE / "scripts").iterdir()
 MODULES = {path.stem for path in SCRIPTS if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SECTIONS = ("Model description", "Data and preprocessing", "Performance", "Commands", "Additional usage")
 SECTIONS += ("System configuration", "Limitations", "Citation", "References")
 VAGUE = {"utils.py", "misc.py", "common.py", "helpers.py"}

@@ -28,8 +28,10 @@ from scripts.watershed import (
 )
 from scripts.watershed.__main__ import main
 from scripts.watershed.small_instance import handle_small
-from skimage import measure, morphology, segmentation
+from skimage import measure, morphology
 from skimage.transform import resize
+
+import oracle
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 NAMES = {
@@ -93,7 +95,7 @@ def reference(
     if raster:
         starts = mask & (seeds > 0)
         heights[starts] -= np.linspace(0.8, 0.2, np.count_nonzero(starts))
-    labels = segmentation.watershed(heights, seeds, mask=mask)
+    labels = oracle.watershed(heights, seeds, mask)
     labels[np.isin(labels, np.flatnonzero(np.bincount(labels.ravel()) < small))] = 0
     return labels, seeds
 

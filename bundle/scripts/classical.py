@@ -16,9 +16,9 @@ from scipy import ndimage as ndi
 from scripts.command.argument import unknown_flag
 from scripts.command.start import start
 from scripts.errors import InputError
+from scripts.watershed.turn import flood_floats
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
 
 __all__ = ["classical_foreground", "classical_instances", "segment_file"]
 
@@ -79,7 +79,7 @@ def classical_instances(
     if not mask.any():
         return np.zeros(image.shape, np.int32)
     distance = _blur(ndi.distance_transform_edt(mask, sampling=ratios), seed_smoothing, ratios)
-    instances = watershed(-distance, _peaks(distance, mask, seed_distance, ratios), mask=mask)
+    instances = flood_floats(np.where(mask, -distance, np.inf), _peaks(distance, mask, seed_distance, ratios))
     keep = np.bincount(instances.ravel()) >= min_instance_size
     return np.where(keep[instances], instances, 0).astype(np.int32)
 

@@ -4,7 +4,7 @@ What is flooded, and in which order, is as in scikit-image before 0.25: the lowe
 that was reached first, and what a voxel reaches takes its instance at once. Only the order of equally low seed voxels
 is another: scikit-image leaves it to the layout of its heap, which changes with whatever else the volume holds; here
 they go in raster order. So what becomes of a region depends on nothing outside its connected part of the mask, and a
-volume can be flooded in parts. `flood_by_heap` is scikit-image's order.
+volume can be flooded in parts. `scripts.watershed.turn` floods one voxel at a time, in this order or scikit-image's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 import numpy as np
-from skimage.segmentation import watershed
 
-__all__ = ["LEVELS", "blocked_value", "flood", "flood_by_heap", "flood_floats"]
+__all__ = ["LEVELS", "blocked_value", "flood"]
 
 LEVELS = 65_534
 """Most levels that `flood` tells apart."""
@@ -57,35 +56,6 @@ def flood(heights: np.ndarray, seeds: np.ndarray, first: np.ndarray | None = Non
         run.start(np.flatnonzero(chosen & (state != run.blocked) & (labels == 0)), first_id)
     run.finish()
     return labels[inner]
-
-
-def flood_floats(
-    heights: np.ndarray, seeds: np.ndarray, first: np.ndarray | None = None, first_id: int = 0
-) -> np.ndarray:
-    """As `flood`, for floats of any number of levels, infinite outside the mask; by scikit-image, 5 to 15 times slower.
-
-    Memory: about 45 bytes per voxel.
-    """
-    mask = np.isfinite(heights)
-    levels = np.zeros(heights.shape)
-    levels[mask] = np.unique(heights[mask], return_inverse=True)[1]
-    starts = mask & (seeds > 0)
-    # Between the level below and their own, in raster order: no two of them are equal.
-    levels[starts] -= np.linspace(0.75, 0.25, np.count_nonzero(starts))
-    if first is not None:
-        chosen = first & mask & ~starts
-        levels[chosen] = -1
-        seeds = np.where(chosen, first_id, seeds)
-    return watershed(levels, seeds, mask=mask)
-
-
-def flood_by_heap(heights: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """As `flood` and `flood_floats`, but equally low seed voxels go in the order of scikit-image's heap.
-
-    Memory: about 45 bytes per voxel.
-    """
-    blocked = np.inf if heights.dtype.kind == "f" else blocked_value(heights.dtype)
-    return watershed(heights, seeds, mask=heights != blocked)
 
 
 class _Flood:
