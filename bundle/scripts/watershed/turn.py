@@ -102,7 +102,7 @@ def _flooded(state: np.ndarray, labels: np.ndarray, voxels: np.ndarray, heap: li
     """
     plane, line = labels.shape[1] * labels.shape[2], labels.shape[2]
     state.reshape(-1)[voxels] = 0
-    level, label = memoryview(state.reshape(-1)), memoryview(labels.reshape(-1))
+    level, label = state.reshape(-1).data, labels.reshape(-1).data
     reached = array("q", voxels.tobytes())
     while heap:
         voxel = reached[heappop(heap) & _TURN]
