@@ -51,7 +51,7 @@ def source_not_written(folder: Path) -> Path:
 
 def store(folder: Path, **options: Any) -> Path:
     zarr = pytest.importorskip("zarr")
-    array = zarr.create_array(folder / "a.zarr", shape=SIDES, dtype=np.uint8, **({"chunks": (2, 8, 8)} | options))
+    array = zarr.create_array(folder / "a.zarr", shape=SIDES, **({"chunks": (2, 8, 8), "dtype": "u1"} | options))
     array[:6] = 1
     return folder / "a.zarr"
 
@@ -86,6 +86,8 @@ PARTIAL = {
     "virtual": (source_not_written, "128 of 512 voxels (25 %)"),
     "zarr 2": (lambda folder: store(folder, zarr_format=2), "1 of 4 chunks (25 %) are not there"),
     "zarr 3": (lambda folder: store(folder, zarr_format=3), "1 of 4 chunks (25 %) are not there"),
+    "NaN": (lambda folder: store(folder, zarr_format=2, dtype="f4", fill_value=np.nan), "are read as NaN"),
+    "infinite": (lambda folder: store(folder, dtype="f4", fill_value=-np.inf), "are read as -Infinity"),
     "shards": (lambda folder: store(folder, shards=(8, 8, 8)), "1 of 4 chunks (25 %) are not there"),
     "no shard": (lambda folder: store(folder, chunks=(1, 8, 8), shards=(2, 8, 8)), "2 of 8 chunks (25 %)"),
     "planes": (sparse, "2 of 8 planes (25 %)"),

@@ -18,18 +18,19 @@ class Absent(NamedTuple):
         total: those that belong to the volume.
         part: what they are called: "chunks", "planes", …
         reason: what became of them, such as "were never written".
-        fill: the value that is read for them.
+        fill: the value that is read for them, or its name, such as NaN.
     """
 
     lacking: int
     total: int
     part: str
     reason: str
-    fill: float = 0
+    fill: float | str = 0
 
     def __str__(self) -> str:
         share = f"{100 * self.lacking / self.total:.3g} %"
-        return f"{self.lacking} of {self.total} {self.part} ({share}) {self.reason} and are read as {self.fill:g}"
+        fill = self.fill if isinstance(self.fill, str) else f"{self.fill:g}"
+        return f"{self.lacking} of {self.total} {self.part} ({share}) {self.reason} and are read as {fill}"
 
 
 def is_lacking(absent: Absent | None) -> bool:
