@@ -76,28 +76,24 @@ def read_part(array: zarr.Array[Any], box: tuple[slice, ...]) -> np.ndarray:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # codecs raise errors of many kinds, and do not name the chunk
-        for chunk, file in _chunks(array, box):
-            try:
-                array[chunk]
-            except Exception as cause:
-                raise ValueError(f'chunk "{file}": {cause}') from cause
-        raise ValueError(str(error)) from error
+        said = str(error)  # and no more, which would keep what was decoded
+    for chunk, file in _chunks(array, box):
+        try:
+            array[chunk]
+        except Exception as error:
+            raise ValueError(f'chunk "{file}": {error}') from error
+    raise ValueError(said)
 
 
 def _chunks(array: zarr.Array[Any], box: tuple[slice, ...]) -> Iterator[tuple[tuple[slice, ...], Path]]:
-    """Give the part of each chunk that lies in a box, and the chunk's file."""
+    """Give the chunks that lie in a box, cut to it, and their files."""
     store, sides = array.store, array.shards or array.chunks
     assert isinstance(store, FolderStore)
     spans = (range(part.start // side, -(-part.stop // side)) for part, side in zip(box, sides, strict=True))
     for place in itertools.product(*spans):
-        starts = [i * side for i, side in zip(place, sides, strict=True)]
-        yield (
-            tuple(
-                slice(max(start, part.start), min(start + side, part.stop))
-                for start, side, part in zip(starts, sides, box, strict=True)
-            ),
-            store.root / array.metadata.encode_chunk_key(place),
-        )
+        whole = (slice(i * side, (i + 1) * side) for i, side in zip(place, sides, strict=True))
+        cut = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(whole, box, strict=True))
+        yield tuple(cut), store.root / array.metadata.encode_chunk_key(place)
 
 
 def make_array(
