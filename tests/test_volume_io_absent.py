@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from scripts.blockwise.volume import label_volume
 from scripts.errors import InputError
 from scripts.volume_io import create_zarr, open_volume, read_volume, write_volume
@@ -50,7 +51,6 @@ def source_not_written(folder: Path) -> Path:
 
 
 def store(folder: Path, **options: Any) -> Path:
-    zarr = pytest.importorskip("zarr")
     array = zarr.create_array(folder / "a.zarr", shape=SIDES, **({"chunks": (2, 8, 8), "dtype": "u1"} | options))
     array[:6] = 1
     return folder / "a.zarr"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from scripts.errors import InputError
 from scripts.volume_io import (
     create_zarr,
@@ -55,7 +56,7 @@ def set_attributes(path: Path, content: dict[str, Any]) -> None:
 @pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize("channels", [0, 3])
 def test_the_metadata_are_valid(tmp_path: Path, zarr_format: int, labels: bool, channels: int) -> None:
-    models, zarr = pytest.importorskip("ome_zarr_models"), pytest.importorskip("zarr")
+    models = pytest.importorskip("ome_zarr_models")
     path = image(tmp_path / "a.ome.zarr", zarr_format, channels, labels)
     group = models.open_ome_zarr(zarr.open_group(path, mode="r"))
     assert type(group).__name__ == ("ImageLabel" if labels else "Image")
@@ -72,7 +73,7 @@ def test_the_metadata_are_valid(tmp_path: Path, zarr_format: int, labels: bool, 
 
 
 def test_labels_written_whole_are_valid_and_have_a_pyramid(tmp_path: Path) -> None:
-    models, zarr = pytest.importorskip("ome_zarr_models"), pytest.importorskip("zarr")
+    models = pytest.importorskip("ome_zarr_models")
     labels = np.zeros((20, 200, 200), np.uint64)
     labels[:, 50:100, 50:100] = 2**40 + 1
     write_volume(tmp_path / "a.ome.zarr", labels, SIZE, labels=True)
@@ -180,7 +181,6 @@ def axes_of(names: str, unit: str | None = "nanometer") -> list[dict[str, Any]]:
     ],
 )
 def test_voxel_sizes_as_others_write_them(tmp_path: Path, content: Any, shape: Any, expected: Any) -> None:
-    zarr = pytest.importorskip("zarr")
     array = np.arange(120, dtype=np.uint16).reshape(shape)
     zarr.create_array(tmp_path / "a.zarr" / "0", data=array, zarr_format=2, chunks=(2,) * len(shape))
     set_attributes(tmp_path / "a.zarr", content)

@@ -14,6 +14,7 @@ import numcodecs
 import numpy as np
 import pytest
 import torch
+import zarr
 from monai.data import DataLoader, Dataset
 from monai.transforms import LoadImaged, SaveImaged
 from scripts.errors import InputError
@@ -40,7 +41,6 @@ def example(dtype: Any = np.uint16, shape: tuple[int, ...] = (20, 30, 40)) -> np
 
 def stored(path: Path, zarr_format: int = 2, **options: Any) -> Path:
     """A store that the package zarr wrote."""
-    zarr = pytest.importorskip("zarr")
     options = {"data": example(), "chunks": (8, 8, 8), **options}
     zarr.create_array(path, zarr_format=zarr_format, **options)
     return path
@@ -52,7 +52,6 @@ def stored(path: Path, zarr_format: int = 2, **options: Any) -> Path:
 @FORMATS
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "uint64", "float32", "float64", "bool", "float16"])
 def test_another_reader_finds_what_was_written(tmp_path: Path, zarr_format: int, dtype: str) -> None:
-    zarr = pytest.importorskip("zarr")
     array = example(dtype)
     volume = create_zarr(tmp_path / "a.zarr", array.shape, dtype, (8, 16, 16), SIZE, zarr_format=zarr_format)
     volume[:13] = array[:13]
@@ -256,7 +255,6 @@ def test_a_cut_chunk_is_an_error_that_names_the_store_and_the_chunk(tmp_path: Pa
 
 @FORMATS
 def test_a_store_that_changed_shape_is_an_error(tmp_path: Path, zarr_format: int) -> None:
-    zarr = pytest.importorskip("zarr")
     path = stored(tmp_path / "a.zarr", zarr_format)
     volume = open_volume(path)
     zarr.open_array(path).resize((21, 30, 40))
