@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -251,6 +252,18 @@ def test_a_cut_chunk_is_an_error_that_names_the_store_and_the_chunk(tmp_path: Pa
     np.testing.assert_array_equal(volume[8:], example()[8:])
     with pytest.raises(InputError, match=r"a\.zarr cannot be read as Zarr.*0.1.2"):
         volume[:4]
+
+
+def test_nothing_goes_on_where_a_chunk_is_damaged(tmp_path: Path) -> None:
+    """Else the other chunks would be read for nobody, and zarr would complain of them when the program ends."""
+    path = stored(tmp_path / "a.zarr", 2, chunks=(2, 2, 2))
+    (path / "0.0.0").write_bytes(b"nothing")
+    volume = open_volume(path)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"0\.0\.0"):
+            volume[...]
+        assert not asyncio.all_tasks(zarr.core.sync.loop[0])
+    np.testing.assert_array_equal(volume[2:], example()[2:])
 
 
 @FORMATS

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ import zarr
 from scripts.volume_io.paths import replacing
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.storage import LocalStore
 
-__all__ = ["complete_attributes", "make_array", "make_group", "open_array", "read_part", "set_attributes"]
+__all__ = ["complete_attributes", "make_array", "make_group", "open_array", "read_part", "set_attributes", "write_part"]
+
+Array = zarr.Array[Any]
+Box = tuple[slice, ...]
 
 # Two chunks at a time are in memory, packed and unpacked, and two threads decode them.
 zarr.config.set({"async.concurrency": 2, "threading.max_workers": 2})
@@ -35,16 +39,27 @@ class FolderStore(LocalStore):
 
     A file is written beside its place, synced and renamed: a reader, or the next run after this one was killed or the
     machine lost power, finds the old chunk or the new one.
+
+    Attributes:
+        stopped: nothing more is read or written.
     """
+
+    stopped = False
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         # Not in another thread, as LocalStore does it: to hand a chunk over takes longer than to read it.
+        self._check()
         return self.get_sync(key, prototype=prototype, byte_range=byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
+        self._check()
         await asyncio.to_thread(_replace, self.root / key, value)
+
+    def _check(self) -> None:
+        if self.stopped:
+            raise InterruptedError("stopped")
 
 
 def _replace(path: Path, value: Buffer) -> None:
@@ -58,13 +73,13 @@ def _place(path: Path, zarr_format: int) -> dict[str, Any]:
     return {"store": FolderStore(path), "zarr_format": zarr_format}
 
 
-def open_array(path: Path, zarr_format: int) -> zarr.Array[Any]:
+def open_array(path: Path, zarr_format: int) -> Array:
     """Open an existing array, to read and to write."""
     array = zarr.open_array(**_place(path, zarr_format), mode="r+")
     return array.with_config({"write_empty_chunks": True})  # so that a chunk that is not there was never written
 
 
-def read_part(array: zarr.Array[Any], box: tuple[slice, ...]) -> np.ndarray:
+def read_part(array: Array, box: Box) -> np.ndarray:
     """Read a part. Memory: the part, and two chunks, or one shard, packed and unpacked.
 
     Raises:
@@ -72,28 +87,63 @@ def read_part(array: zarr.Array[Any], box: tuple[slice, ...]) -> np.ndarray:
         ValueError: a chunk cannot be decoded; the message has its file as `chunk "…"`.
     """
     try:
-        return np.asarray(array[box])
+        with _together(array):
+            return np.asarray(array[box])
     except (OSError, MemoryError):
         raise
     except Exception as error:  # codecs raise errors of many kinds, and do not name the chunk
         said = str(error)  # and no more, which would keep what was decoded
     for chunk, file in _chunks(array, box):
         try:
-            array[chunk]
+            with _together(array):
+                array[chunk]
         except Exception as error:
             raise ValueError(f'chunk "{file}": {error}') from error
     raise ValueError(said)
 
 
-def _chunks(array: zarr.Array[Any], box: tuple[slice, ...]) -> Iterator[tuple[tuple[slice, ...], Path]]:
+def _chunks(array: Array, box: Box) -> Iterator[tuple[Box, Path]]:
     """Give the chunks that lie in a box, cut to it, and their files."""
-    store, sides = array.store, array.shards or array.chunks
-    assert isinstance(store, FolderStore)
+    root, sides = _store(array).root, array.shards or array.chunks
     spans = (range(part.start // side, -(-part.stop // side)) for part, side in zip(box, sides, strict=True))
     for place in itertools.product(*spans):
         whole = (slice(i * side, (i + 1) * side) for i, side in zip(place, sides, strict=True))
         cut = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(whole, box, strict=True))
-        yield tuple(cut), store.root / array.metadata.encode_chunk_key(place)
+        yield tuple(cut), root / array.metadata.encode_chunk_key(place)
+
+
+def write_part(array: Array, box: Box, part: np.ndarray) -> None:
+    """Write a part; chunks that are covered in part are read first. Memory: two chunks, packed and unpacked."""
+    with _together(array):
+        array[box] = part
+
+
+@contextmanager
+def _together(array: Array) -> Iterator[None]:
+    """Work on several chunks at a time; where one fails, or Ctrl-C is pressed, the others end before this does.
+
+    zarr leaves them to go on, and to complain when the program ends.
+    """
+    store = _store(array)
+    try:
+        yield
+    except BaseException:
+        store.stopped = True
+        try:
+            sync(_others())
+        finally:
+            store.stopped = False
+        raise
+
+
+async def _others() -> None:
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks)
+
+
+def _store(array: Array) -> FolderStore:
+    assert isinstance(array.store, FolderStore)
+    return array.store
 
 
 def make_array(

@@ -53,10 +53,12 @@ class ZarrVolume(ChunkedVolume):
             return
         stored = self._stored(slices)
         array = self._to_stored(array).astype(self._layout.dtype, copy=False)
+        from scripts.volume_io import zarr_array
+
         with self._lock_of_process():
             source = self._source()
             try:
-                source[stored] = array
+                zarr_array.write_part(source, stored, array)
             except InputError:
                 raise
             except Exception as error:  # of a codec, where a chunk is changed in part
