@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import house  # noqa: E402
+
 BUNDLE = ROOT / "bundle"
 SCRIPTS = (BUNDLE / "scripts").iterdir()
 MODULES = {path.stem for path in SCRIPTS if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
@@ -53,11 +58,32 @@ def test_licence_is_apache_2() -> None:
     assert "Version 2.0, January 2004" in text
 
 
-def test_the_map_of_the_tree_names_every_module() -> None:
+def rooms_of_the_map() -> list[str]:
     tree = (ROOT / "CONTRIBUTING.md").read_text().partition("  scripts/\n")[2].partition("  models/")[0]
-    named = {path.strip("/") for path in re.findall(r"^    (\w+(?:\.py|/)) ", tree, re.M)}
+    return [path.strip("/") for path in re.findall(r"^    (\w+(?:\.py|/)) ", tree, re.M)]
+
+
+def test_the_map_of_the_tree_names_every_module() -> None:
+    named = set(rooms_of_the_map())
     there = {path.name for path in (BUNDLE / "scripts").iterdir() if path.stem in MODULES}
     assert named == there, f"in the map or in the folder alone: {sorted(named ^ there)}"
+
+
+def test_imports_lead_up_the_map_alone_and_no_modules_import_each_other() -> None:
+    trees = {house.name_of(path, BUNDLE): ast.parse(path.read_text()) for path in (BUNDLE / "scripts").rglob("*.py")}
+    arrows = house.arrows_of(trees)
+    assert house.cycles(arrows) == []
+    above: set[str] = set()
+    wrong = []
+    for room in (name.removesuffix(".py") for name in rooms_of_the_map()):
+        above.add(room)
+        wrong += [
+            f"{module} -> {target}"
+            for module, targets in arrows.items()
+            for target in targets
+            if module.split(".")[1:2] == [room] and target.split(".")[1] not in above
+        ]
+    assert wrong == []
 
 
 def test_every_module_has_its_tests() -> None:
