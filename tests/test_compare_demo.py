@@ -21,7 +21,7 @@ def test_demo_writes_what_it_promises(tmp_path: Path, capfd: pytest.CaptureFixtu
         assert name in metrics
     assert metrics["present"] > 0
     assert metrics["peak_memory_mb"] > 100
-    for name in ("report.png", "report_losses.png", "report.html", "imageY_instances.tif"):
+    for name in ("report.png", "report.html", "imageY_instances.tif"):
         assert (tmp_path / name).stat().st_size > 0
     with h5py.File(tmp_path / "imageY_maps.h5") as file:
         assert file["main"].shape == (4, 16, 64, 64)

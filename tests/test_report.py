@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 from scripts.errors import InputError
 from scripts.report import augmentation as augmentation_picture
-from scripts.report import colour_instances, cycle_panel, draw_losses, draw_report, read_losses, rows_of_scores
+from scripts.report import colour_instances, cycle_panel, draw_report, read_losses, rows_of_scores
 from scripts.report.colour import PALETTE, inherit_colours, paint
 from scripts.report.command import report
-from scripts.report.curve import _groups, running_mean
+from scripts.report.curve import running_mean
 from scripts.report.page import Layout
 from scripts.report.score import score_cells
 from scripts.report.slices import cut_maps, cut_volume, densest_cuts
@@ -182,24 +182,6 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path, image):
 # Losses
 
 
-def history() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    steps = np.arange(1, 201)
-    names = ["adversarial_x", "adversarial_y", "cycle_x", "cycle_y", "structure", "loss"]
-    return {name: (steps, np.exp(-steps / 30) + 0.001) for name in names}
-
-
-def test_loss_curves_are_drawn_a_panel_for_each_group(tmp_path):
-    draw_losses(tmp_path / "losses.png", history())
-    draw_losses(tmp_path / "one.png", {"loss": ([1], [2.0])})
-    assert _groups(history()) == {
-        "adversarial": ["adversarial_x", "adversarial_y"],
-        "cycle": ["cycle_x", "cycle_y"],
-        "structure": ["structure"],
-        "loss": ["loss"],
-    }
-    assert size(tmp_path / "losses.png")[1] > size(tmp_path / "one.png")[1]
-
-
 def test_losses_are_read_from_csv_without_gaps(tmp_path):
     (tmp_path / "losses.csv").write_text("iteration,loss,cycle_x,never\n1,3.0,,\n2,2.5,0.5,\n3,nan,0.25,\n")
     series = read_losses(tmp_path / "losses.csv")
@@ -207,8 +189,6 @@ def test_losses_are_read_from_csv_without_gaps(tmp_path):
         "loss": ([1, 2], [3, 2.5]),
         "cycle_x": ([2, 3], [0.5, 0.25]),
     }
-    draw_losses(tmp_path / "losses.png", tmp_path / "losses.csv")
-    assert size(tmp_path / "losses.png")
 
 
 @pytest.mark.parametrize(("text", "message"), [("step,loss\n1,2\n", "iteration"), ("iteration,loss\n1,two\n", "two")])
@@ -218,19 +198,17 @@ def test_other_tables_are_refused(tmp_path, text, message):
         read_losses(tmp_path / "losses.csv")
 
 
-def test_missing_and_empty_losses_are_refused(tmp_path):
+def test_missing_losses_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         read_losses(tmp_path / "nowhere.csv")
-    with pytest.raises(InputError, match="nothing to draw"):
-        draw_losses(tmp_path / "losses.png", {"loss": ([1], [np.nan])})
 
 
 @pytest.mark.parametrize("length", [1, 2, 39, 200])
-def testrunning_mean_keeps_constants_and_length(length):
+def test_running_mean_keeps_constants_and_length(length):
     np.testing.assert_allclose(running_mean(np.full(length, 3.0)), np.full(length, 3.0))
 
 
-def testrunning_mean_is_a_centred_mean():
+def test_running_mean_is_a_centred_mean():
     values = np.random.default_rng(0).random(120)  # box of 3
     np.testing.assert_allclose(running_mean(values)[50], values[49:52].mean())
     np.testing.assert_allclose(running_mean(values)[0], values[:2].mean())
@@ -270,14 +248,16 @@ def run_folder(tmp_path, image, maps, balls) -> Path:
     return tmp_path
 
 
-def test_the_command_draws_both_pictures(run_folder, monkeypatch):
+def test_the_command_draws_the_picture(run_folder, monkeypatch):
     pytest.importorskip("scripts.volume_io")
     options = {"image": "image.h5", "image_dataset": "raw", "truth": "image.h5", "truth_dataset": "label"}
-    options |= {"maps": "maps.h5", "metrics": "metrics.json", "losses": "losses.csv", "out": "out/report.png"}
+    options |= {"maps": "maps.h5", "metrics": "metrics.json", "out": "out/report.png"}
     monkeypatch.chdir(run_folder)
     monkeypatch.setattr(sys, "argv", ["report", *(f"--{key}={value}" for key, value in options.items())])
     runpy.run_module("scripts.report", run_name="__main__")
-    assert size(run_folder / "out/report.png") and size(run_folder / "out/report_losses.png")
+    assert size(run_folder / "out/report.png")
+    with pytest.raises(InputError, match=r"^--losses train/losses\.csv: .*scripts\.report\.html --run train`"):
+        report("image.h5", losses="train/losses.csv")
 
 
 @pytest.mark.parametrize(

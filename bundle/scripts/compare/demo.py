@@ -3,7 +3,7 @@
     python -m scripts.compare.demo --output_dir outputs/demo
 
 Writes under the output folder: data/ (the pair), train/ (checkpoints, losses.csv, TensorBoard), model.pt,
-imageY_maps.h5, imageY_instances.tif, metrics.json, report.png, report_losses.png and report.html, a page for a browser.
+imageY_maps.h5, imageY_instances.tif, metrics.json, report.png and report.html, a page for a browser.
 Y's labels only score.
 """
 
@@ -104,7 +104,6 @@ def _run(out: Path, shape: tuple[int, ...], seed: int, overrides: Mapping[str, A
         instances=str(out / "imageY_instances.tif"),
         truth=str(label),
         metrics=str(out / "metrics.json"),
-        losses=str(out / "train" / "losses.csv"),
         title="example pair: Y, segmented without a label of Y",
     )
     write_html(

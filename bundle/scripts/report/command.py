@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 from scripts.errors import InputError
-from scripts.report.curve import draw_losses
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
 from scripts.volume_io import NAMES_ATTRIBUTE, read_label, read_volume, volume_files
@@ -37,7 +36,7 @@ def report(
     title: str = "",
     map_names: Sequence[str] | None = None,
 ) -> None:
-    """Draw report.png, and report_losses.png beside it where losses are given.
+    """Draw report.png: sections of the image, maps, instances and labels, with scores.
 
     Args:
         image: the target volume (TIFF, HDF5, NIfTI).
@@ -46,7 +45,7 @@ def report(
         instances: labels of the decoding.
         truth: labels to compare with.
         metrics: JSON of the scores.
-        losses: CSV of the training.
+        losses: not taken any more; `python -m scripts.report.html` draws them.
         image_dataset: dataset of `image` where that is HDF5 with several.
         truth_dataset: the same of `truth`.
         voxel_size: z, y, x; by default what the file of the image says, else 2, 1, 1.
@@ -55,8 +54,13 @@ def report(
             and distance.
 
     Raises:
-        InputError: if a file is missing, does not fit the others or cannot be written.
+        InputError: if a file is missing, does not fit the others or cannot be written; or losses are given.
     """
+    if losses is not None:
+        raise InputError(
+            f"--losses {losses}: losses are on the page of a run now. Draw it by `python -m scripts.report.html --run "
+            f"{Path(losses).parent}`, and leave --losses out here."
+        )
     with ExitStack() as files:
         volume, found = read_volume(image, image_dataset)
         stored = None if maps is None else _open_maps(files, maps)
@@ -71,8 +75,6 @@ def report(
             title=title or Path(image).name,
             map_names=map_names or _names_in(stored) or ("foreground", "contour", "distance"),
         )
-    if losses is not None:
-        draw_losses(Path(out).with_name(f"{Path(out).stem}_losses.png"), losses)
 
 
 def _open_maps(files: ExitStack, path: str) -> h5py.Dataset:
