@@ -10,7 +10,7 @@ NEWEST := .venv-newest
 NEWEST_PYTHON ?= 3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test label-test range-test package fuzz lint clean
+.PHONY: help install demo test test-long label-test range-test package fuzz lint clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s%s\n", $$1, $$2 }'
@@ -32,9 +32,12 @@ $(INSTALLED): requirements.txt | $(BIN)/python
 demo: install  ## example volumes, training, inference, scores, a picture and a page, under outputs/demo
 	cd bundle && ../$(BIN)/python -m scripts.compare.demo --output_dir ../outputs/demo
 
-# two at a time, each with one thread: most of the time goes into commands that are started; tests/conftest.py has the order
-test: install  ## all tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
+# two at a time, each with one thread; tests/conftest.py has the order, tests/warm.py makes the commands that are started quick
+test: install  ## the tests, with the coverage of bundle/scripts; ARGS="-k watershed" is handed to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-long: install  ## the tests that `make test` leaves out: many fuzz cases and kills, the whole tutorial; before a release
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long --cold -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # MONAI Label wants older packages than the bundle, so it has an environment of its own, of the same Python
 $(LABEL)/.installed: requirements.txt tests/label/requirements.txt | $(INSTALLED)
@@ -48,7 +51,7 @@ label-test: install $(LABEL)/.installed  ## the environment .venv-label, and the
 
 # The ends of the ranges in pyproject.toml. uv resolves them, and fetches the interpreters where they are not there.
 # --no-config: the [tool.uv.pip] there is for requirements.txt, and would bring wheels of Python 3.11 to any other.
-range-test: install  ## all tests with the lowest versions on Python 3.11, and with the newest on Python 3.14 (NEWEST_PYTHON=… names another)
+range-test: install  ## the tests with the lowest versions on Python 3.11, and with the newest on Python 3.14 (NEWEST_PYTHON=… names another)
 	$(BIN)/python -m pip install --disable-pip-version-check uv
 	$(BIN)/uv venv --clear --python 3.11 $(LOWEST)
 	$(BIN)/uv pip install --no-config --python $(LOWEST) --resolution lowest-direct -r pyproject.toml --extra dev

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import yaml
 from hypothesis import settings
 from monai.bundle import ConfigWorkflow
 from scripts.volume_io import write_volume
+
+import warm
 
 os.environ.setdefault("MONAI_FAIL_ON_DUPLICATE_CONFIG", "1")
 settings.register_profile("seeded", derandomize=True, deadline=None)  # the same cases in every run
@@ -49,12 +52,27 @@ TINY = {
     "map_discriminator_def": {**TINY_DISCRIMINATOR, "in_channels": "$@representation.channels"},
 }
 VOXEL_SIZE = (2.0, 1.0, 0.5)
+LONGEST = ("test_workflows", "test_blockwise", "test_stopping", "test_docs", "test_processes", "test_fuzz")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cold", action="store_true", help="start every command in a new Python, as users do")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """Run with warm commands, see warm.py; pytest-xdist starts its processes by `subprocess`, and keeps that."""
+    is_worker, has_workers = hasattr(config, "workerinput"), config.getoption("numprocesses", None)
+    cold = config.getoption("cold") or sys.platform != "linux"  # elsewhere forks of large programs may crash
+    if not cold and not has_workers:
+        subprocess.Popen = warm.Popen  # type: ignore[misc]
+    with nullcontext() if cold or is_worker else warm.server():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that none is left for one of two processes while the other has nothing to do."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files that take long first, so that none is left for one of two processes while the other has nothing to do."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")

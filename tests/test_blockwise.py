@@ -56,6 +56,8 @@ SHAPE = (30, 64, 70)
 BLOCKS = [(30, 64, 70), (16, 32, 32), (11, 23, 29), (30, 8, 70)]
 SMALL = {"min_instance_size": 100}
 HALO = (2, 4, 4)
+MORE_OF_REAL_MAPS = [((64, 160, 160), 1, HALO), ((64, 48, 100), 4, (16, 32, 32)), ((17, 33, 41), 1, HALO)]
+LONG = pytest.mark.long
 
 
 def stored(folder: Path, maps: np.ndarray, names: tuple[str, ...] = ("foreground", "contour", "distance")) -> Path:
@@ -84,8 +86,10 @@ def whole() -> np.ndarray:
 
 
 # ---- the labels ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "block"),
+    [*((1, block) for block in BLOCKS), (2, BLOCKS[1]), *(pytest.param(2, block, marks=LONG) for block in BLOCKS)],
+)
 def test_labels_are_those_of_the_whole(pred: Path, whole: np.ndarray, tmp_path: Path, block: Any, workers: int) -> None:
     out, schedule = tmp_path / "o.ome.zarr", Schedule(workers)
     found = label_volume(pred, out, BCDWatershed(**SMALL), block=block, halo=HALO, schedule=schedule)
@@ -95,12 +99,14 @@ def test_labels_are_those_of_the_whole(pred: Path, whole: np.ndarray, tmp_path: 
     assert not (tmp_path / "o.ome.zarr.work").exists()
 
 
-def test_four_workers_and_a_dask_cluster_give_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [(2, "local"), pytest.param((4,), marks=LONG)])
+def test_four_workers_and_a_dask_cluster_give_the_same(
+    given: tuple[Any, ...], pred: Path, whole: np.ndarray, tmp_path: Path
+) -> None:
     pytest.importorskip("distributed")
-    for name, schedule in {"four": Schedule(4), "dask": Schedule(2, "local")}.items():
-        out = tmp_path / f"{name}.ome.zarr"
-        label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, schedule=schedule)
-        np.testing.assert_array_equal(read(out), whole)
+    out, schedule = tmp_path / "o.ome.zarr", Schedule(*given)
+    label_volume(pred, out, BCDWatershed(**SMALL), block=(16, 32, 32), halo=HALO, schedule=schedule)
+    np.testing.assert_array_equal(read(out), whole)
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +121,11 @@ def predicted(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*_maps.h5"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "workers", "halo"),
     [
-        ((64, 160, 160), 1, (2, 4, 4)),
-        ((32, 80, 80), 4, (4, 8, 8)),
-        ((64, 48, 100), 2, (16, 32, 32)),
-        ((17, 33, 41), 1, (2, 4, 4)),
+        ((32, 80, 80), 2, (4, 8, 8)),
+        *(pytest.param(*given, marks=LONG) for given in MORE_OF_REAL_MAPS),
     ],
 )
 def test_real_maps_give_the_labels_of_the_whole(
@@ -136,15 +139,19 @@ def test_real_maps_give_the_labels_of_the_whole(
     np.testing.assert_array_equal(read(out), whole)
 
 
-@settings(max_examples=10, phases=[Phase.generate])  # without shrinking: minutes
-@given(st.integers(0, 1000), st.tuples(st.integers(5, 14), st.integers(7, 20), st.integers(7, 20)))
-def test_random_maps_and_blocks(tmp_path_factory: pytest.TempPathFactory, seed: int, block: tuple[int, ...]) -> None:
+def random_maps_and_blocks(tmp_path_factory: pytest.TempPathFactory, seed: int, block: tuple[int, ...]) -> None:
     folder, shape = tmp_path_factory.mktemp("random"), (14, 20, 22)
     maps = noisy_maps(seed, shape)
     pred, decoder = stored(folder, maps), BCDWatershed(**SMALL)
     found = label_volume(pred, folder / "o.zarr", decoder, block=block, halo=(1, 1, 1), max_halo=shape)
     assert found.certain == 1  # a halo of the whole volume leaves no doubt
     np.testing.assert_array_equal(read(folder / "o.zarr"), bcd_watershed(maps, **SMALL))
+
+
+SEEDS_AND_BLOCKS = given(st.integers(0, 1000), st.tuples(st.integers(5, 14), st.integers(7, 20), st.integers(7, 20)))
+A_FEW, MANY = (settings(max_examples=count, phases=[Phase.generate]) for count in (2, 30))  # without shrinking: minutes
+test_a_few_random_maps_and_blocks = A_FEW(SEEDS_AND_BLOCKS(random_maps_and_blocks))
+test_many_random_maps_and_blocks = LONG(MANY(SEEDS_AND_BLOCKS(random_maps_and_blocks)))
 
 
 @pytest.mark.parametrize("height", ["foreground", "distance"])
@@ -302,10 +309,12 @@ def test_what_is_finished_is_not_done_again(
     np.testing.assert_array_equal(read(out), whole)
 
 
-@pytest.mark.slow
-def test_killed_at_twenty_moments_the_result_is_the_same(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=LONG)])
+def test_killed_at_any_moment_the_result_is_the_same(
+    moments: int, pred: Path, whole: np.ndarray, tmp_path: Path
+) -> None:
     rng, out, kills = random.Random(0), tmp_path / "o.zarr", 0
-    while kills < 20:
+    while kills < moments:
         # in a group of its own, so that workers can be killed and not the tests
         run = subprocess.Popen(
             command(pred, out, "--workers", "2"), cwd=BUNDLE, stderr=subprocess.PIPE, text=True, start_new_session=True

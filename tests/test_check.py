@@ -29,6 +29,8 @@ from scripts.errors import InputError
 from scripts.transforms import scaling
 from scripts.volume_io import ChunkedVolume, write_volume
 
+from warm import cold
+
 Run = Callable[..., Any]
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 CONFIGS = BUNDLE / "configs"
@@ -597,7 +599,8 @@ def test_the_command_imports_neither_torch_nor_monai(files: dict[str, str]) -> N
         f"check(config_file={str(config('train'))!r}, **{files!r}); "
         "print(sorted({'torch', 'monai', 'ignite'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=BUNDLE, capture_output=True, text=True, check=True)
+    with cold():
+        done = subprocess.run([sys.executable, "-c", code], cwd=BUNDLE, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

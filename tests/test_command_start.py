@@ -39,7 +39,7 @@ def raising(error: BaseException, cause: BaseException | None = None) -> Callabl
 
 def test_all_commands_are_found() -> None:
     assert {"scripts.classical", "scripts.check.__main__", "scripts.report.html"} <= set(COMMANDS)
-    assert len(COMMANDS) >= 16
+    assert len(COMMANDS) >= 14
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")

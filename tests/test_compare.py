@@ -31,7 +31,6 @@ def test_every_method_has_its_overlay() -> None:
     assert {p.stem for p in (BUNDLE / "configs").glob("*.yaml") if p.stem[:8] in ("baseline", "ablation")} <= overlays
 
 
-@pytest.mark.slow
 def test_two_methods_end_in_a_table_and_a_picture(given: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
     compare(methods="source_only,classical", seeds="1", **given)
     out = Path(given["output_dir"])
@@ -152,7 +151,6 @@ def test_weights_that_a_run_starts_from_are_among_its_files(copies: dict[str, An
     assert list(label_y) == [copies["label_y"]]
 
 
-@pytest.mark.slow
 def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, Any]) -> None:
     compare(methods="classical", **{key: value for key, value in given.items() if key != "label_y"})
     with open(Path(given["output_dir"]) / "results.csv", newline="") as file:

@@ -12,7 +12,6 @@ from scripts.compare.demo import demo
 from scripts.errors import InputError
 
 
-@pytest.mark.slow
 def test_demo_writes_what_it_promises(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     small = {"max_iterations": 4, "warm_up_iterations": 2, "epoch_length": 2, "validation_interval": 2}
     demo(str(tmp_path), shape=(16, 64, 64), **small, patch_size="[8, 32, 32]", window="[16, 48, 48]")

@@ -310,7 +310,7 @@ def snippets(page: str) -> list[str]:
     return [text for language, text, _ in blocks(page) if language == "python"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tutorial_leads_from_volumes_to_a_table(folder: Path) -> None:
     said = ""
     for language, text, _ in blocks("TUTORIAL"):
@@ -398,7 +398,7 @@ def test_the_snippets_about_judging_run_on_what_inference_writes(folder: Path) -
 
 
 # ---- the array job ---------------------------------------------------------------------------------------------------
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_array_job_ends_well_in_all_its_tasks(folder: Path) -> None:
     [script] = [text for _, text, _ in blocks("CLUSTER") if text.startswith("#!/bin/bash")]
     changes = {"sleep 60": "sleep 2", "python -m": f"'{sys.executable}' -m", "maps.zarr": "maps.h5"}

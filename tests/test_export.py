@@ -96,7 +96,7 @@ def test_an_exported_file_gives_the_maps_of_the_weights_at_any_size(
 
 
 @needs_onnx
-@pytest.mark.slow
+@pytest.mark.long
 def test_attention_and_replicated_borders_are_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
     published = SegmentationGenerator(filters=(8, 16), isotropic_from=1, squeeze_excitation_bias=False).eval()

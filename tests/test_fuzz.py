@@ -26,14 +26,17 @@ from scripts.watershed import affinity_watershed, bc_watershed, bcd_watershed
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import fuzz
 
-CASES = {"tiff": 500, "hdf5": 500, "nifti": 500, "zarr": 400, "weights": 200, "watershed": 200}
+MANY = {"tiff": 500, "hdf5": 500, "nifti": 500, "zarr": 400, "weights": 200, "watershed": 200}
+LONG = pytest.mark.long
 HUGE = (100_000, 10_000, 10_000)  # 10 TB of bytes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("subject", CASES)
-def test_damaged_files_are_read_or_refused(subject: str) -> None:
-    assert list(fuzz.campaign(subject, 0, CASES[subject])) == []
+@pytest.mark.parametrize(
+    ("subject", "cases"),
+    [*((name, many // 10) for name, many in MANY.items()), *(pytest.param(*many, marks=LONG) for many in MANY.items())],
+)
+def test_damaged_files_are_read_or_refused(subject: str, cases: int) -> None:
+    assert list(fuzz.campaign(subject, 0, cases)) == []
 
 
 def test_damage_follows_from_its_number() -> None:

@@ -26,6 +26,7 @@ from torch import Tensor
 import rank
 from conftest import end, started_by_torchrun
 from test_trainer import NETWORKS, real_networks
+from warm import cold
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 EPS = 1e-8  # of AdamW
@@ -72,7 +73,6 @@ def gradient_tolerance(dtype: torch.dtype) -> float:
     return operations * terms**0.5 * torch.finfo(dtype).eps / 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_gradients_of_all_five_networks_are_those_of_one_process_with_both_batches(
     found: list[Any], dtype: torch.dtype
@@ -88,7 +88,6 @@ def test_gradients_of_all_five_networks_are_those_of_one_process_with_both_batch
         assert (flat(half[name]) - one).norm() > 0.05 * one.norm(), name  # one process alone is far from it
 
 
-@pytest.mark.slow
 def test_parameters_after_three_steps_are_those_of_one_process_with_both_batches(
     found: list[Any],
 ) -> None:
@@ -111,7 +110,6 @@ def test_parameters_after_three_steps_are_those_of_one_process_with_both_batches
     assert torch.equal(flat(averages[0]), flat(averages[1]))
 
 
-@pytest.mark.slow
 def test_in_bfloat16_both_processes_have_the_same_networks_and_near_those_of_float32(
     found: list[Any],
 ) -> None:
@@ -124,7 +122,6 @@ def test_in_bfloat16_both_processes_have_the_same_networks_and_near_those_of_flo
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
-@pytest.mark.slow
 def test_a_training_of_two_processes_goes_on_as_if_it_had_not_been_interrupted(found: list[Any]) -> None:
     """With noise, image pools and batches of each process's own: to the last bit."""
     first, second = (process["resumed"] for process in found)
@@ -143,7 +140,6 @@ def pooled(run: dict[str, Any]) -> list[Tensor]:
     return [sample for name in sorted(run["pools"]) for sample in run["pools"][name]]
 
 
-@pytest.mark.slow
 def test_one_file_holds_what_each_of_two_processes_has_for_itself(found: list[Any], folder: Path) -> None:
     assert [path.name for path in list_checkpoints(folder / "checkpoints")] == [
         "checkpoint_0000002.pt",
@@ -161,14 +157,12 @@ def test_one_file_holds_what_each_of_two_processes_has_for_itself(found: list[An
     assert not torch.equal(content["random"]["torch"], other["random"]["torch"])
 
 
-@pytest.mark.slow
 def test_of_several_scores_that_of_rank_0_decides_which_checkpoint_is_the_best(found: list[Any], folder: Path) -> None:
     assert found[0]["best"] == found[1]["best"] == [0.5, 0.5, 0.7]
     content = torch.load(folder / "best" / "best.pt", weights_only=True)
     assert (content["iteration"], content["best_score"], len(content["other_processes"])) == (6, 0.7, 1)
 
 
-@pytest.mark.slow
 def test_rank_0_is_given_what_every_process_has(found: list[Any]) -> None:
     assert found[0]["gathered"] == [{"rank": [torch.tensor(0)]}, {"rank": [torch.tensor(1)]}]
     assert found[1]["gathered"] == []
@@ -179,7 +173,6 @@ def test_a_process_alone_has_what_it_has() -> None:
 
 
 # ---- maps ------------------------------------------------------------------------------------------------------------
-@pytest.mark.slow
 @pytest.mark.parametrize("name", rank.INFERERS)
 def test_maps_made_by_two_processes_are_those_of_one_to_the_last_bit(name: str, found: list[Any]) -> None:
     first, second = (process["maps"][name] for process in found)
@@ -234,7 +227,6 @@ def arguments(run_id: str, *configs: str | Path, **overrides: object) -> list[st
     return ["-m", "monai.bundle", "run", run_id, "--config_file", str(files), *flags]
 
 
-@pytest.mark.slow
 def test_two_processes_segment_and_score_as_one_does(
     torchrun: Callable[..., str], run_here: Callable[..., Any], volumes: Path, model: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -255,13 +247,12 @@ def test_two_processes_segment_and_score_as_one_does(
     assert json.loads((one / "metrics.json").read_text()) == json.loads((two / "metrics.json").read_text())
 
 
-@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_training_of_all(volumes: Path, tiny: Path, tmp_path: Path) -> None:
     files: dict[str, Any] = {"image_x": volumes / "imageX_0.tif", "label_x": volumes / "labelX_0.tif"}
     files |= {"image_y": volumes / "imageY.tif", "output_dir": tmp_path / "out", "model_path": tmp_path / "model.pt"}
     files |= {"max_iterations": 100000, "epoch_length": 1000, "validation_interval": 100}
     command = arguments("training", "train", "multi_gpu_train", tiny, **files)
-    with started_by_torchrun(command, tmp_path) as launcher:
+    with cold(), started_by_torchrun(command, tmp_path) as launcher:
         try:
             until(lambda: list_checkpoints(tmp_path / "out"), launcher)
             processes = psutil.Process(launcher.pid).children(recursive=True)

@@ -31,6 +31,8 @@ from scripts.volume_io import (
     write_volume,
 )
 
+from warm import cold
+
 SIZE = (0.5, 0.25, 0.125)
 FORMATS = pytest.mark.parametrize("zarr_format", [2, 3])
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -429,7 +431,8 @@ def test_opening_does_not_wait_for_zarr(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.ome.zarr", example(), SIZE)
     code = f"import sys; from scripts.volume_io import open_volume; open_volume({str(tmp_path / 'a.ome.zarr')!r}); "
     code += "assert 'zarr' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=BUNDLE, check=True)
+    with cold():
+        subprocess.run([sys.executable, "-c", code], cwd=BUNDLE, check=True)
 
 
 WRITE = """

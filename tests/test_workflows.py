@@ -27,6 +27,8 @@ from scripts.watershed.__main__ import main as watershed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from warm import cold
+
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 VOXEL_SIZE = (2.0, 1.0, 0.5)
 # The maps are functions of the grey value: image, foreground, contour and distance, all known beforehand.
@@ -62,18 +64,19 @@ def trained(
     """Training by the command: two volumes of X by patterns, two of Y as a list, Y's labels given."""
     foreign = tmp_path_factory.mktemp("foreign")
     out = tmp_path_factory.mktemp("training") / "out"
-    said = bundle_command(
-        [],
-        "training",
-        [copied / "configs" / "train.yaml", tiny],
-        foreign,
-        bundle_root=copied,
-        output_dir=out,
-        image_x=volumes / "imageX_*.tif",
-        label_x=volumes / "labelX_*.tif",
-        image_y=[f"{volumes / 'volumeY.h5'}::grey/raw", str(volumes / "stackY.nii.gz")],
-        label_y=[str(volumes / "labelY.tif")] * 2,
-    )
+    with cold():
+        said = bundle_command(
+            [],
+            "training",
+            [copied / "configs" / "train.yaml", tiny],
+            foreign,
+            bundle_root=copied,
+            output_dir=out,
+            image_x=volumes / "imageX_*.tif",
+            label_x=volumes / "labelX_*.tif",
+            image_y=[f"{volumes / 'volumeY.h5'}::grey/raw", str(volumes / "stackY.nii.gz")],
+            label_y=[str(volumes / "labelY.tif")] * 2,
+        )
     return out, said, [path.name for path in foreign.iterdir()]
 
 
@@ -265,11 +268,11 @@ def test_the_copied_bundle_predicts_block_by_block_with_two_workers(
     configs = [copied / "configs" / f"{name}.yaml" for name in ("inference", "blockwise")]
     files["network_def"] = POINTWISE
     instances = tmp_path / "out" / "instances.ome.zarr"
-    for _ in range(2):  # the second time no map is left to do
+    for workers in (2, 1):  # the second time no map is left to do
         shutil.rmtree(instances, ignore_errors=True)
         instances.with_name("instances.csv").unlink(missing_ok=True)
         said = bundle_command(
-            [], "run", [*configs, tiny], tmp_path, bundle_root=copied, workers=2, block=[16, 64, 64], **files
+            [], "run", [*configs, tiny], tmp_path, bundle_root=copied, workers=workers, block=[16, 64, 64], **files
         )
     assert "predict: 2 blocks are done already" in said
     run_here("inference", "inference", **files)
@@ -456,7 +459,6 @@ def test_without_mlflow_the_extra_is_named_before_training(
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".csv", ".db")]
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_same_networks_on_patches_of_their_own(
     volumes: Path,
     tiny: Path,
@@ -505,16 +507,17 @@ def test_two_processes_train_the_same_networks_on_patches_of_their_own(
 def test_the_weights_that_are_shipped_segment_an_example_at_once(tmp_path: Path) -> None:
     """With inference.yaml alone; the pair is none that they were trained on."""
     write_pair(tmp_path, seed=999, shape=(40, 128, 128))
-    bundle_command(
-        [],
-        "evaluating",
-        [BUNDLE / "configs" / "inference.yaml", BUNDLE / "configs" / "evaluate.yaml"],
-        tmp_path,
-        bundle_root=BUNDLE,
-        output_dir=tmp_path / "out",
-        image=tmp_path / "imageY.tif",
-        label=tmp_path / "labelY.tif",
-    )
+    with cold():
+        bundle_command(
+            [],
+            "evaluating",
+            [BUNDLE / "configs" / "inference.yaml", BUNDLE / "configs" / "evaluate.yaml"],
+            tmp_path,
+            bundle_root=BUNDLE,
+            output_dir=tmp_path / "out",
+            image=tmp_path / "imageY.tif",
+            label=tmp_path / "labelY.tif",
+        )
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["f1_50"] > 0.3
     assert metrics["dice"] > 0.6
