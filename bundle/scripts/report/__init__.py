@@ -1,7 +1,7 @@
 """Pictures of a run: a sheet of slices and scores, a page for the browser, and the panels of TensorBoard.
 
 Figures are drawn as matplotlib objects, without pyplot, so nothing global is touched and no display is needed. Of the
-volumes only slices are read: arrays, memory maps and HDF5 datasets of any size can be given.
+volumes only slices are read: arrays, memory maps and volumes of any size can be given.
 """
 
 from scripts.report.colour import colour_instances

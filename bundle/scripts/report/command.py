@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import h5py
 from scripts.errors import InputError
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
-from scripts.volume_io import NAMES_ATTRIBUTE, read_label, read_volume, volume_files
+from scripts.volume_io import open_volume, read_label, read_volume
 
 __all__ = ["read_json", "report"]
 
@@ -41,7 +40,7 @@ def report(
     Args:
         image: the target volume (TIFF, HDF5, NIfTI).
         out: the PNG to write.
-        maps: HDF5 of the inference, dataset `main`: the maps, with or without the translated image before them.
+        maps: what inference wrote, HDF5 or Zarr: the maps, with or without the translated image before them.
         instances: labels of the decoding.
         truth: labels to compare with.
         metrics: JSON of the scores.
@@ -63,7 +62,8 @@ def report(
         )
     with ExitStack() as files:
         volume, found = read_volume(image, image_dataset)
-        stored = None if maps is None else _open_maps(files, maps)
+        stored = None if maps is None else files.enter_context(closing(open_volume(maps, ndim=4)))
+        names = [] if stored is None else [name for name in stored.channel_names if name != "image"]
         draw_report(
             out,
             volume,
@@ -73,28 +73,8 @@ def report(
             scores=None if metrics is None else rows_of_scores(read_json(metrics)),
             voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
             title=title or Path(image).name,
-            map_names=map_names or _names_in(stored) or ("foreground", "contour", "distance"),
+            map_names=map_names or names or ("foreground", "contour", "distance"),
         )
-
-
-def _open_maps(files: ExitStack, path: str) -> h5py.Dataset:
-    """The dataset `main`, or the only one."""
-    try:
-        file = files.enter_context(h5py.File(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as HDF5 ({error})") from error
-    names = [name for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim == 4]
-    name = "main" if "main" in names else names[0] if len(names) == 1 else None
-    if name is None:
-        raise InputError(f"{path}: expected the maps (channels, z, y, x) as dataset `main`; found {sorted(file)}")
-    volume_files(f"{path}::{name}")  # one that is missing would be drawn as 0
-    return file[name]
-
-
-def _names_in(stored: h5py.Dataset | None) -> list[str]:
-    """What the file says of its maps, the translated image left out."""
-    names = [] if stored is None else [str(name) for name in stored.attrs.get(NAMES_ATTRIBUTE, ())]
-    return names[1:] if names[:1] == ["image"] else names
 
 
 def read_json(path: str) -> dict[str, Any]:

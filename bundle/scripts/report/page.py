@@ -57,7 +57,6 @@ def draw_report(
     path: str | Path,
     image: Volume,
     maps: Volume | None = None,
-    translated: Volume | None = None,
     instances: Volume | None = None,
     truth: Volume | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
@@ -73,8 +72,8 @@ def draw_report(
     Args:
         path: the PNG to write; its folder is made.
         image: the target volume (Z, Y, X).
-        maps: (M, Z, Y, X), uint8 or in [0, 1]; with one channel more than `map_names` the first is `translated`.
-        translated: (Z, Y, X), the image as the other domain would show it.
+        maps: (M, Z, Y, X), uint8 or in [0, 1]; with one channel more than `map_names` the first is the image as the
+            other domain would show it.
         instances: integer labels (Z, Y, X).
         truth: integer labels (Z, Y, X).
         scores: for each method a row of `ap50`, `ap75`, `f1_50`, `found` and `present`, as far as known.
@@ -85,14 +84,12 @@ def draw_report(
     Raises:
         InputError: if the volumes do not have the same shape, or the file cannot be written.
     """
-    check_shapes(image, maps, {"translated image": translated, "instances": instances, "truth": truth})
+    check_shapes(image, maps, {"instances": instances, "truth": truth})
     first = 0 if maps is None else int(maps.shape[0] == len(map_names) + 1)
-    if maps is not None and first and translated is None:
-        translated = maps[0]
     cuts = densest_cuts(next((v for v in (truth, instances) if v is not None), None), maps, first, image.shape)
-    columns = [_grey_column("Y", image, cuts)]
-    if translated is not None:
-        columns.append(_grey_column("Y translated", translated, cuts))
+    columns = [Column("Y", stretched(cut_volume(image, cuts)))]
+    if first:
+        columns.append(Column("Y translated", stretched(cut_maps(maps, 0, cuts))))
     columns += _map_columns(maps, first, cuts, map_names) + _label_columns(columns[0], instances, truth, cuts)
     layout, rows = Layout(cuts, image.shape, voxel_size), score_cells(scores)
     figure = _page(columns, layout, len(rows))
@@ -102,10 +99,6 @@ def draw_report(
     _draw_plane_names(figure, layout)
     _draw_scores(figure, rows)
     save(figure, path)
-
-
-def _grey_column(title: str, volume: Volume, cuts: Sequence[int]) -> Column:
-    return Column(title, stretched(cut_volume(volume, cuts)))
 
 
 def _map_columns(maps: Volume | None, first: int, cuts: Sequence[int], names: Sequence[str]) -> list[Column]:

@@ -12,7 +12,7 @@ from scripts.errors import InputError
 __all__ = ["Volume", "check_shapes", "cut_maps", "cut_volume", "densest_cuts", "stretched"]
 
 Volume: TypeAlias = Any
-"""Anything with `shape` that NumPy indices cut: an array, a memory map, an HDF5 dataset."""
+"""Anything with `shape` that slices cut: an array, a memory map, a `scripts.volume_io.ChunkedVolume`."""
 
 PLACES = (0, -0.07, 0.07, -0.14, 0.14, -0.21, 0.21)
 """Where cuts may go, as shares of the side from the middle."""
@@ -75,10 +75,10 @@ def stretched(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _cut(volume: Volume, axis: int, index: int) -> np.ndarray:
-    return np.asarray(volume[(slice(None),) * axis + (index,)])
+    return np.asarray(volume[(slice(None),) * axis + (slice(index, index + 1),)]).take(0, axis)
 
 
 def _cut_map(maps: Volume, channel: int, axis: int, index: int) -> np.ndarray:
-    where = (channel, *(slice(None),) * axis, index)
-    plane = np.asarray(maps[where])
+    where = (slice(channel, channel + 1), *(slice(None),) * axis, slice(index, index + 1))
+    plane = np.asarray(maps[where])[0].take(0, axis)
     return plane / np.float32(255) if plane.dtype == np.uint8 else plane
