@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from scipy import ndimage
 from scripts.check.array import check_image
 from scripts.errors import InputError
-from scripts.metrics import average_precision
+from scripts.metrics import score_instances
 from scripts.networks import SegmentationGenerator
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
 from scripts.trainer import CySGANTrainer
@@ -130,7 +130,7 @@ def test_a_side_of_one_voxel_is_no_image_but_has_targets_instances_and_scores(ax
     targets[2] = (targets[2] + 1) / 2
     found = bcd_watershed(targets, min_seed_size=1, min_instance_size=1, seed_distance=0.1)
     assert found.shape == flat.shape
-    assert average_precision(flat, found) == 1
+    assert score_instances(flat, found)["coco_ap50"] == 1
 
 
 @pytest.mark.parametrize("spacing", [(16.0, 1.0, 1.0), (0.1, 1.0, 4.0)])

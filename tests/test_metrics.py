@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scripts.errors import InputError
-from scripts.metrics import Matching, average_precision, contingency, match_instances, score_instances
+from scripts.metrics import Matching, contingency, match_instances, score_instances
+from scripts.metrics.matching import rank_precision
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 # three instances of 4, 4 and 2 voxels; of the predicted, 5 shares 3 of 4 with 1, 6 equals 3, 7 and 8 halve 2
@@ -180,18 +181,18 @@ def test_dice_is_that_of_the_foregrounds() -> None:
 def test_ranked_precision_equals_the_loop_of_coco(seed: int, threshold: float) -> None:
     truth, prediction = cells(seed, (4, 24, 24), 15)
     expected = slow_coco(truth, prediction, threshold)
-    assert average_precision(truth, prediction, threshold) == pytest.approx(expected)
+    assert rank_precision(contingency(truth, prediction), threshold) == pytest.approx(expected)
 
 
 def test_ranked_precision_takes_the_largest_first() -> None:
     truth = np.array([1, 1, 0, 0, 0])
-    assert average_precision(truth, np.array([1, 1, 0, 2, 0])) == 1  # the wrong one is smaller
-    assert average_precision(truth, np.array([1, 1, 2, 2, 2])) == 0.5  # the wrong one is larger
+    assert rank_precision(contingency(truth, np.array([1, 1, 0, 2, 0])), 0.5) == 1  # the wrong one is smaller
+    assert rank_precision(contingency(truth, np.array([1, 1, 2, 2, 2])), 0.5) == 0.5  # the wrong one is larger
 
 
 def test_ranked_precision_counts_recalls_reached() -> None:
     # of two truths one is found: precision 1 at recalls 0 to 0.5, that is 51 of 101
-    assert average_precision(np.array([1, 1, 2, 2]), np.array([1, 1, 0, 0])) == pytest.approx(51 / 101)
+    assert rank_precision(contingency(np.array([1, 1, 2, 2]), np.array([1, 1, 0, 0])), 0.5) == pytest.approx(51 / 101)
 
 
 @pytest.mark.parametrize(
@@ -247,4 +248,4 @@ def test_thresholds_that_cannot_be_are_refused(threshold: float) -> None:
     with pytest.raises(InputError, match="threshold"):
         match_instances(TRUTH, PREDICTION, threshold)
     with pytest.raises(InputError, match="threshold"):
-        average_precision(TRUTH, PREDICTION, threshold)
+        rank_precision(contingency(TRUTH, PREDICTION), threshold)

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scripts.errors import InputError
 from scripts.metrics.overlap import Contingency, contingency
 
-__all__ = ["Matching", "average_precision", "match_instances", "match_table", "rank_precision", "ratio"]
+__all__ = ["Matching", "match_instances", "match_table", "rank_precision", "ratio"]
 
 _RECALLS = np.linspace(0, 1, 101)
 
@@ -58,26 +58,6 @@ def match_instances(truth: np.ndarray, prediction: np.ndarray, threshold: float 
         InputError: when the volumes or the threshold do not fit.
     """
     return match_table(contingency(truth, prediction), threshold)
-
-
-def average_precision(truth: np.ndarray, prediction: np.ndarray, threshold: float = 0.5) -> float:
-    """Average precision in the way of COCO: the area under precision over recall, read at 101 recalls.
-
-    Labels have no confidence, so the largest instances come first, as in the evaluation of NucMM and NucExM
-    (``mAP_3Dvolume``). Not to be mixed up with :attr:`Matching.ap`.
-
-    Args:
-        truth: whole numbers from 0 (background) on, of any shape.
-        prediction: the same, of the same shape.
-        threshold: least intersection over union of a pair, above 0 and at most 1.
-
-    Returns:
-        From 0 to 1; 1 where nothing is to be found and nothing was.
-
-    Raises:
-        InputError: when the volumes or the threshold do not fit.
-    """
-    return rank_precision(contingency(truth, prediction), threshold)
 
 
 def match_table(shared: Contingency, threshold: float) -> Matching:
@@ -137,7 +117,15 @@ def _assign(group: np.ndarray, left: np.ndarray, right: np.ndarray, iou: np.ndar
 
 
 def rank_precision(shared: Contingency, threshold: float) -> float:
-    """:func:`average_precision` of a table."""
+    """Return the average precision in the way of COCO: the area under precision over recall, read at 101 recalls.
+
+    Labels have no confidence, so the largest instances come first, as in the evaluation of NucMM and NucExM
+    (``mAP_3Dvolume``). Not to be mixed up with :attr:`Matching.ap`. It is 1 where nothing is to be found and nothing
+    was.
+
+    Raises:
+        InputError: the threshold is not above 0 and at most 1.
+    """
     rows, columns, iou = _candidates(shared, threshold)
     if not shared.present or not shared.found:
         return float(shared.present == shared.found)

@@ -16,10 +16,10 @@ def score_instances(truth: np.ndarray, prediction: np.ndarray) -> dict[str, floa
     """All scores of a prediction.
 
     ``ap50`` to ``ap95``, their mean ``mean_ap``; ``precision_``, ``recall_``, ``f1_`` and ``mean_matched_iou`` at 50
-    and 75 (``mean_matched_iou`` alone: at 50); ``coco_ap50``, ``coco_ap75`` and ``coco_map`` (0.50 to 0.95) as
-    :func:`average_precision` says; ``adapted_rand_error`` over the voxels of the truth's instances and ``vi_split``,
-    ``vi_merge`` in bits over all voxels, as scikit-image has them; ``dice`` of the two foregrounds; instances ``found``
-    and ``present``.
+    and 75 (``mean_matched_iou`` alone: at 50); ``coco_ap50``, ``coco_ap75`` and ``coco_map`` (0.50 to 0.95), see
+    `scripts.metrics.matching.rank_precision`; ``adapted_rand_error`` over the voxels of the truth's instances and
+    ``vi_split``, ``vi_merge`` in bits over all voxels, as scikit-image has them; ``dice`` of the two foregrounds;
+    instances ``found`` and ``present``.
 
     Args:
         truth: whole numbers from 0 (background) on, of any shape.
