@@ -9,9 +9,10 @@ from typing import Any
 
 from scripts.blockwise.option import doubled, options_of
 from scripts.blockwise.plan import fitting_block, make_plan, window_bytes
+from scripts.blockwise.preflight import checked_target
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.source import Maps
-from scripts.blockwise.volume import checked_target, label_volume
+from scripts.blockwise.volume import label_volume
 from scripts.command.argument import unknown_flag
 from scripts.command.flag import flag
 from scripts.command.start import start

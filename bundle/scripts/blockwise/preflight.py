@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from scripts.blockwise.folder import WorkFolder
+from scripts.blockwise.table import check_table
 from scripts.check.run import check_decoder, check_folder
 from scripts.dataset import volume_items
 from scripts.errors import InputError
@@ -20,6 +22,7 @@ __all__ = [
     "check_intensity",
     "check_store",
     "check_volume",
+    "checked_target",
     "one_volume",
     "refuse_evaluation",
 ]
@@ -125,3 +128,21 @@ def check_store(out: Path, folder: WorkFolder, blocks: int) -> None:
         raise InputError(f"{out} exists already, and no {folder.path.name} says how it was made. Remove it.")
     if not there and any(folder.done("predict", block) for block in range(blocks)):
         raise InputError(f"{folder.path} says that blocks are done, but {out} is gone. Remove that folder, too.")
+
+
+def checked_target(out: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> tuple[Path, Path]:
+    """Return the paths of the labels and of their table.
+
+    Raises:
+        InputError: another format, or one of them exists.
+    """
+    target = Path(os.path.expanduser(out)).absolute()
+    if target.suffix != ".zarr":
+        raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
+    stem = target.name.removesuffix(".zarr").removesuffix(".ome")
+    rows = Path(os.path.expanduser(table)) if table else target.with_name(f"{stem}.csv")
+    check_table(rows)
+    for path, flag in ((target, "--out"), (rows, "--table")):
+        if path.exists() and not WorkFolder(f"{target}.work").done("moving", 0):
+            raise InputError(f"{path} exists already. Remove it, or name another {flag}.")
+    return target, rows

@@ -11,8 +11,6 @@ from scripts.volume_io.paths import replacing
 
 __all__ = ["check_table", "write_table"]
 
-_ROWS = 100_000  # formatted at once
-
 
 def check_table(path: Path) -> None:
     """See that a table of this name can be written.
@@ -50,10 +48,9 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
             pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
             return
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(",".join(columns) + "\n")
-            for begin in range(0, len(columns["id"]), _ROWS):
-                texts = [_text(column[begin : begin + _ROWS]) for column in columns.values()]
-                file.writelines(",".join(row) + "\n" for row in zip(*texts, strict=True))
+            rows = np.rec.fromarrays(list(columns.values()))
+            forms = ["%.6g" if column.dtype.kind == "f" else "%d" for column in columns.values()]
+            np.savetxt(file, rows, forms, ",", header=",".join(columns), comments="")
 
 
 def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
@@ -69,7 +66,3 @@ def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: f
     columns["seed_voxels"] = instances["seed_voxels"]
     columns["seed_strength"] = instances["seed_foreground"] / np.maximum(1, instances["seed_voxels"]) / scale
     return columns
-
-
-def _text(values: np.ndarray) -> list[str]:
-    return [f"{value:.6g}" for value in values] if values.dtype.kind == "f" else [str(value) for value in values]

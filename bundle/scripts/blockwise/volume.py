@@ -14,19 +14,19 @@ from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.identity import identify
 from scripts.blockwise.label import LabelWork
 from scripts.blockwise.option import Options, Triple, doubled, options_of
+from scripts.blockwise.preflight import checked_target
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.seed import SeedWork
 from scripts.blockwise.source import Maps
-from scripts.blockwise.table import check_table, write_table
-from scripts.errors import InputError
+from scripts.blockwise.table import write_table
 from scripts.metrics.measure import join
 from scripts.volume_io import ZarrVolume, create_zarr, last_change, pyramid_factors, write_ome_metadata
 from scripts.volume_io.absent import is_lacking
 from scripts.volume_io.grid import Grid, chunk_side
 from scripts.watershed import BCDWatershed
 
-__all__ = ["BlockwiseDecoder", "Summary", "checked_target", "label_volume"]
+__all__ = ["BlockwiseDecoder", "Summary", "label_volume"]
 
 logger = logging.getLogger(__name__)
 
@@ -108,24 +108,6 @@ def label_volume(
     elif schedule.shards > 1:  # by it those that come last see that all is done
         logger.info("%s is left for the other shards; remove it when all have ended.", folder.path)
     return summary
-
-
-def checked_target(out: str | os.PathLike[str], table: str | os.PathLike[str] | None = None) -> tuple[Path, Path]:
-    """Return the paths of the labels and of their table.
-
-    Raises:
-        InputError: another format, or one of them exists.
-    """
-    target = Path(os.path.expanduser(out)).absolute()
-    if target.suffix != ".zarr":
-        raise InputError(f"{target}: blocks are written to OME-Zarr; expected a name ending in .zarr.")
-    stem = target.name.removesuffix(".zarr").removesuffix(".ome")
-    rows = Path(os.path.expanduser(table)) if table else target.with_name(f"{stem}.csv")
-    check_table(rows)
-    for path, flag in ((target, "--out"), (rows, "--table")):
-        if path.exists() and not WorkFolder(f"{target}.work").done("moving", 0):
-            raise InputError(f"{path} exists already. Remove it, or name another {flag}.")
-    return target, rows
 
 
 class _Job(NamedTuple):
