@@ -17,7 +17,8 @@ from scripts.blockwise.intensity import intensity_range
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.errors import InputError
-from scripts.transforms.intensity import GreyScale, ScaleGreyValues, ScaleGreyValuesd, count_values, grey_ends
+from scripts.transforms.intensity import GreyScale, ScaleGreyValues, ScaleGreyValuesd
+from scripts.transforms.percentile import count_values, grey_ends
 from scripts.volume_io import open_volume, write_volume
 from scripts.volume_io.grid import Grid
 

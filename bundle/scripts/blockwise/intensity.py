@@ -10,7 +10,7 @@ import numpy as np
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.run import Run
 from scripts.errors import InputError
-from scripts.transforms.intensity import check_percentiles, count_values, grey_ends
+from scripts.transforms.percentile import check_percentiles, count_values, grey_ends
 from scripts.volume_io import ChunkedVolume
 from scripts.volume_io.grid import Box, Grid
 
@@ -30,7 +30,7 @@ class SurveyWork:
     Attributes:
         volume: the image.
         grid: the blocks.
-        folder: gets the result, `highest` and `counts`; see `scripts.transforms.intensity.count_values`.
+        folder: gets the result, `highest` and `counts`; see `scripts.transforms.percentile.count_values`.
         uppers: see there.
     """
 
@@ -71,7 +71,7 @@ def intensity_range(volume: ChunkedVolume, run: Run, percentiles: Sequence[float
         percentiles: the lower and the upper one.
 
     Raises:
-        InputError: as `scripts.transforms.intensity.grey_ends`, or there are NaN or infinite voxels.
+        InputError: as `scripts.transforms.percentile.grey_ends`, or there are NaN or infinite voxels.
     """
     folder = run.folder
     check_percentiles(percentiles)
