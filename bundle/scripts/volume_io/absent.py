@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 from scripts.errors import InputError
+from scripts.volume_io.unit import warn_once
 
 __all__ = ["Absent", "is_lacking", "report_absent"]
 
@@ -38,9 +38,6 @@ def is_lacking(absent: Absent | None) -> bool:
     return absent is not None and absent.lacking > 0
 
 
-_reported: set[str] = set()
-
-
 def report_absent(name: object, absent: Absent | None) -> None:
     """Warn of parts that are not there, once in a process for each volume; nothing is said where all are.
 
@@ -55,7 +52,4 @@ def report_absent(name: object, absent: Absent | None) -> None:
         return
     if absent.lacking >= absent.total:
         raise InputError(f"{name}: all {absent.total} {absent.part} {absent.reason}; there is nothing to read.")
-    message = f"{name}: {absent}. If that is not meant, copy or write the file again."
-    if message not in _reported:
-        _reported.add(message)
-        logging.getLogger(__name__).warning("%s", message)
+    warn_once(f"{name}: {absent}. If that is not meant, copy or write the file again.")

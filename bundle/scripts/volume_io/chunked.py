@@ -78,7 +78,7 @@ class ChunkedVolume:
     _process: int
     _lock: threading.Lock
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout) -> None:
         numeric(layout.dtype, layout.name)
         if not all(isinstance(side, Integral) and side >= 0 for side in layout.shape):
             raise InputError(f"{layout.name}: found shape {layout.shape}; expected whole sides. Copy it again.")
@@ -90,7 +90,7 @@ class ChunkedVolume:
         self.voxel_size = layout.voxel_size
         self.channel_names = [str(name) for name in layout.channel_names]
         self.absent = layout.absent
-        self._layout = layout
+        self._path, self._layout = path.absolute(), layout
         self._forget()
 
     @property

@@ -33,8 +33,8 @@ class Hdf5Volume(ChunkedVolume):
     kind = "HDF5"
 
     def __init__(self, path: Path, layout: Layout, dataset: str) -> None:
-        super().__init__(layout)
-        self._path, self._dataset = path.absolute(), dataset
+        super().__init__(path, layout)
+        self._dataset = dataset
 
     def _open(self) -> Any:
         opener = Opener(self._path, [self._path])

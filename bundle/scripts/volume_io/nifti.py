@@ -28,10 +28,6 @@ class NiftiVolume(ChunkedVolume):
 
     kind = "NIfTI"
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        super().__init__(layout)
-        self._path = path.absolute()
-
     def _open(self) -> Any:
         image: Any = nibabel.load(self._path, mmap="r")
         return _Scaled(image.dataobj.get_unscaled().T, image.dataobj.slope, image.dataobj.inter)

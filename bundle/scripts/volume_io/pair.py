@@ -52,7 +52,7 @@ class TurnedVolume(ChunkedVolume):
     """
 
     def __init__(self, volume: ChunkedVolume, turn: Turn) -> None:
-        super().__init__(volume._layout._replace(affine=None, placed=False))  # that of the stored axes
+        super().__init__(volume._path, volume._layout._replace(affine=None, placed=False))  # that of the stored axes
         self.volume, self.turn = volume, turn
         self.shape, self.chunks = turn.shape(volume.shape), turn.shape(volume.chunks)
         if volume.voxel_size is not None:

@@ -38,10 +38,6 @@ class TiffVolume(ChunkedVolume):
 
     kind = "TIFF"
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        super().__init__(layout)
-        self._path = path.absolute()
-
     def _open(self) -> Any:
         with complaints() as told:
             stack = _Stack(tifffile.TiffFile(self._path))

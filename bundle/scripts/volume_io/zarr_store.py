@@ -34,8 +34,8 @@ class ZarrVolume(ChunkedVolume):
     kind = "Zarr"
 
     def __init__(self, node: Node, layout: Layout) -> None:
-        super().__init__(layout)
-        self._path, self._format = node.path.resolve(), node.zarr_format
+        super().__init__(node.path.resolve(), layout)
+        self._format = node.zarr_format
 
     def __setitem__(self, box: Box, array: np.ndarray) -> None:
         """Write a part, given as for reading.
