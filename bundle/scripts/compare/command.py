@@ -78,7 +78,8 @@ def compare(
     if "no_input_defects" in chosen and values["defects"] is None:
         raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
-    check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **_places(out))
+    places = {"output_dir": str(out), "model_path": str(out / "model.pt")}
+    check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **places)
     check_results(_target(values).images, out)
     runs = _runs(out, chosen, [int(seed) for seed in listed(seeds)], overlays, overrides, values)
     with Lock(out / ".compare.lock", out):
@@ -116,10 +117,6 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
         *(f"{name}_y" for name in _SEEN_AS),
     )
     return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
-
-
-def _places(out: Path) -> dict[str, str]:
-    return {"output_dir": str(out), "model_path": str(out / "model.pt")}
 
 
 def _target(values: Mapping[str, Any]) -> Target:

@@ -10,7 +10,7 @@ from scripts.check.run import check_folder
 from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE
 from scripts.command.start import start
-from scripts.export.file import check_packages, write_export
+from scripts.export.file import write_export, writer_of
 from scripts.export.note import note_of
 from scripts.export.package import SUFFIX, check_specification, write_package
 
@@ -35,7 +35,7 @@ def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -
         InputError: a package, file or network is not as expected, or the file differs from the network.
     """
     is_package = str(out).endswith(SUFFIX)
-    (check_specification if is_package else check_packages)(out)
+    (check_specification if is_package else writer_of)(out)
     check_folder(Path(out).parent)
     parser = configuration("inference", overlay_files(config, "inference"))
     note, network = note_of(parser), parser.get_parsed_content("network_def")

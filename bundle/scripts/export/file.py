@@ -20,8 +20,8 @@ from scripts.export.runner import open_export
 from scripts.volume_io.paths import replacing
 from torch import Tensor, nn
 
-__all__ = ["TOLERANCE", "check_packages", "check_sizes", "compared", "maps_alone", "missing_packages"]
-__all__ += ["write_export", "write_onnx", "write_torchscript"]
+__all__ = ["TOLERANCE", "check_sizes", "compared", "maps_alone", "missing_packages"]
+__all__ += ["write_export", "write_onnx", "write_torchscript", "writer_of"]
 
 TOLERANCE = 1e-4
 """Largest difference of a map, in its own range, from PyTorch's."""
@@ -45,20 +45,11 @@ def write_export(network: nn.Module, out: str | os.PathLike[str], note: Note) ->
         InputError: another network or extension, a package is missing, the file cannot be written, or differs from
             the network by more than `TOLERANCE`.
     """
-    path, write = Path(out), _writer(out)
+    path, write = Path(out), writer_of(out)
     alone = maps_alone(network)
     with replacing(path) as temporary:
         write(alone, temporary, note)
         return compared(alone, temporary, note.window, lambda logits: activated(logits, note))
-
-
-def check_packages(out: str | os.PathLike[str]) -> None:
-    """See that a file can be written, by its extension and the packages that are installed.
-
-    Raises:
-        InputError: it cannot; the packages to install are named.
-    """
-    _writer(out)
 
 
 def check_sizes(window: Sequence[int]) -> list[tuple[int, ...]]:
@@ -87,7 +78,12 @@ def missing_packages() -> list[str]:
     return [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
 
 
-def _writer(out: str | os.PathLike[str]) -> Callable[[nn.Module, Path, Note], None]:
+def writer_of(out: str | os.PathLike[str]) -> Callable[[nn.Module, Path, Note], None]:
+    """Return what writes a file, by its extension.
+
+    Raises:
+        InputError: another extension, or packages are missing; those to install are named.
+    """
     suffix = Path(out).suffix
     if suffix == ".ts":
         return write_torchscript

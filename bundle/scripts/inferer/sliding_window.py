@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from monai.inferers import SlidingWindowInferer
@@ -14,24 +14,11 @@ from scripts.errors import InputError
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.part import PartInferer
 from scripts.inferer.window import MODES, WindowGrid, check_images
+from scripts.representation import Representation
 from scripts.transforms.scaling import checked_scale, resized, scaled_shape
 from tqdm import tqdm
 
 __all__ = ["MapInferer"]
-
-
-class MapRepresentation(Protocol):
-    """The part of `scripts.representation.Representation` that inference needs."""
-
-    @property
-    def channels(self) -> int:
-        """Number of map channels M."""
-
-    def activate(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B, M, Z, Y, X) to activated maps."""
-
-    def to_unit(self, activated: torch.Tensor) -> torch.Tensor:
-        """Activated maps to [0, 1]."""
 
 
 class MapInferer(SlidingWindowInferer):
@@ -71,7 +58,7 @@ class MapInferer(SlidingWindowInferer):
 
     def __init__(
         self,
-        representation: MapRepresentation,
+        representation: Representation,
         roi_size: Sequence[int] = (33, 257, 257),
         sw_batch_size: int = 1,
         overlap: Sequence[float] | float = 0.5,

@@ -63,13 +63,13 @@ class Guard:
             send = _for_page(send, page)
             if scope["method"] == "OPTIONS":
                 await _answer(send, 204, None)
-            elif not await self._login(scope, headers, receive, send):
+            elif not await self._login(scope, receive, send):
                 await self._judge(scope, headers, receive, send)
         except RefusedError as error:
             logger.warning("%s %s", error.status, error.detail)
             await _answer(send, error.status, {"detail": error.detail})
 
-    async def _login(self, scope: Scope, headers: Mapping[str, list[str]], receive: Receive, send: Send) -> bool:
+    async def _login(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer how MONAI Label's clients log in, whose password is the token; false: it is another request."""
         asked = (scope["method"], scope["path"])
         if not self.access.token or asked not in {("GET", "/auth/"), ("POST", "/auth/token")}:

@@ -101,12 +101,12 @@ def routes(model: str, options: Mapping[str, Any], store: Store) -> list[Route]:
         Route("POST", "/train/?", run, every),
         Route("POST", f"/train/{model}", run, table(train)),
         Route("POST", "/scoring/?", run, table(client)),
-        *_session_routes(store),
+        *_session_routes(),
         *_datastore_routes(store),
     ]
 
 
-def _session_routes(store: Store) -> list[Route]:
+def _session_routes() -> list[Route]:
     one = "/session/[0-9a-f-]{36}"
     made = {"uncompress": matching("(?i)false|no|off|0", "false: archives are not unpacked"), "expiry": COUNT}
     return [

@@ -82,7 +82,8 @@ def write_html(
             parts = [measure_objects(labels, labels.voxel_size if in_um else None) for labels in source]
             objects["source"] = joined_objects(parts)
     page = _page(folder, viewers, objects, scores) | {"objects": _object_charts(objects, in_um)}
-    page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": [*notes, *_notes(folder)]}
+    notes += [f"{name} is not in the training's folder." for name in folder.missing]
+    page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": notes}
     with replacing(target) as temporary:
         temporary.write_text(_rendered(page), encoding="utf-8")
 
@@ -162,10 +163,6 @@ def _object_charts(objects: dict[str, Objects], in_um: bool) -> list[Chart]:
         histogram_chart("Distance to the nearest neighbour", f"between centres, {unit[1]}", ways, log=False),
     ]
     return [chart for chart in charts if chart is not None]
-
-
-def _notes(folder: RunFolder) -> list[str]:
-    return [f"{name} is not in the training's folder." for name in folder.missing]
 
 
 def _rendered(page: dict[str, Any]) -> str:
