@@ -29,6 +29,10 @@ MOVED = {
     "histogram": "transforms.histogram",
     "image_pool": "trainer.image_pool",
     "intensity": "transforms.intensity",
+    **{
+        f"intensity.{name}": "transforms.percentile"
+        for name in ("Survey", "check_percentiles", "count_values", "grey_ends")
+    },
     "loader": "dataset.loader",
     "lock": "command.lock",
     "losses": "representation.loss",
