@@ -28,7 +28,8 @@ class ZarrVolume(ChunkedVolume):
 
     A chunk is replaced at once when it was written whole (see `scripts.volume_io.zarr_array`), so that a run that was
     stopped leaves no chunk half written, and several processes may write different chunks. A part that does not cover
-    whole chunks makes these be read, changed and written: let parts be multiples of `chunks`.
+    whole chunks makes these be read, changed and written, which one process at a time may do: let parts be multiples of
+    `chunks`.
     """
 
     kind = "Zarr"
