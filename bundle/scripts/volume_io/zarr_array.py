@@ -22,7 +22,7 @@ from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError, ContainsGroupError
 from zarr.storage import LocalStore
 
-__all__ = ["complete_attributes", "make_array", "make_group", "open_array", "read_part", "set_attributes", "write_part"]
+__all__ = ["complete_attributes", "make_array", "open_array", "read_part", "write_group", "write_part"]
 
 Array = zarr.Array[Any]
 Box = tuple[slice, ...]
@@ -175,12 +175,6 @@ def make_array(
         )
 
 
-def make_group(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
-    """Make a folder a group. One that is there stays."""
-    with suppress(ContainsGroupError):  # that another process made meanwhile
-        zarr.create_group(**_place(path, zarr_format), attributes=dict(attributes))
-
-
 def complete_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
     """Give an array the attributes that it lacks: version 2 has a file for them, which a kill can prevent."""
     array = open_array(path, zarr_format)
@@ -188,7 +182,10 @@ def complete_attributes(path: Path, zarr_format: int, attributes: Mapping[str, A
         array.update_attributes(missing)
 
 
-def set_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
-    """Set attributes of a group; others that it has stay."""
+def write_group(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Make a folder a group, if it is none, and set its attributes."""
+    with suppress(ContainsGroupError):  # that was there, or that another process made meanwhile
+        zarr.create_group(**_place(path, zarr_format), attributes=dict(attributes))
     group = zarr.open_group(**_place(path, zarr_format), mode="r+", use_consolidated=False)
-    group.update_attributes(dict(attributes))
+    if group.attrs.asdict() != attributes:
+        group.update_attributes(dict(attributes))

@@ -32,7 +32,7 @@ def entries(path: Path, dataset: str | None) -> Iterator[Path | os.DirEntry[str]
     array, store = _chosen(path, dataset).path, store_of(path)
     for folder in [*reversed([one for one in array.parents if one.is_relative_to(store)]), array]:
         yield from (folder / name for name in ZARR_METADATA if (folder / name).is_file())
-    yield from _below(store, array)
+    yield from _chunk_files(store, array)
 
 
 def absent_chunks(store: Path, array: Node) -> Absent | None:
@@ -50,60 +50,46 @@ def absent_chunks(store: Path, array: Node) -> Absent | None:
 
 def _absent(store: Path, array: Node) -> Absent:
     grid = _sides(array.shape, array.outer_chunks)
-    shards = _Shards.of(array)
-    found = 0
-    for entry in _below(store, array.path):
+    shards, found = array.shards, 0
+    for entry in _chunk_files(store, array.path):
         index = _index(entry.path[len(str(array.path)) + 1 :], array.metadata)
         if index is not None and len(index) == len(grid) and all(i < n for i, n in zip(index, grid, strict=True)):
-            found += 1 if shards is None else shards.count(entry.path, index)
+            found += 1 if shards is None else _held(entry.path, index, array, shards)
     total = prod(_sides(array.shape, array.chunks))
     return Absent(max(0, total - found), total, "chunks", "are not there", array.metadata.get("fill_value") or 0)
 
 
-class _Shards:
-    """Files that hold several chunks, with an index of 16 bytes for each at their end or their beginning."""
-
-    def __init__(self, array: Node, codec: Mapping[str, Any]) -> None:
-        self.shape, self.inner, self.outer = array.shape, array.chunks, array.outer_chunks
-        self.sides = _sides(self.outer, self.inner)
-        self.at_end = codec.get("index_location", "end") == "end"
-        self.checksum = CHECKSUM * any(one["name"] == "crc32c" for one in codec.get("index_codecs", ()))
-
-    @classmethod
-    def of(cls, array: Node) -> _Shards | None:
-        """Return how an array is sharded, None where it is not."""
-        codecs = array.metadata.get("codecs", ()) if array.zarr_format == 3 else ()
-        found = [one for one in codecs if isinstance(one, Mapping) and one.get("name") == "sharding_indexed"]
-        return cls(array, found[0]["configuration"]) if found else None
-
-    def count(self, path: str, index: tuple[int, ...]) -> int:
-        """Return how many chunks a shard holds, but for those beyond the array."""
-        size = 16 * prod(self.sides)
-        with open(path, "rb") as file:
-            if self.at_end:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - size - self.checksum))
-            table = file.read(size)
-        if len(table) < size:
-            return 0
-        there = np.frombuffer(table, "<u8").reshape(*self.sides, 2)[..., 0] != NOTHING
-        starts = [i * side for i, side in zip(index, self.sides, strict=True)]
-        ends = [n - start for n, start in zip(_sides(self.shape, self.inner), starts, strict=True)]
-        return int(np.count_nonzero(there[tuple(slice(0, end) for end in ends)]))
+def _held(path: str, index: tuple[int, ...], array: Node, shards: Mapping[str, Any]) -> int:
+    """Return how many chunks a shard holds, but for those beyond the array; its index has 16 bytes for each."""
+    sides = _sides(array.outer_chunks, array.chunks)
+    size = 16 * prod(sides)
+    with open(path, "rb") as file:
+        if shards.get("index_location", "end") == "end":
+            checksum = CHECKSUM * any(one["name"] == "crc32c" for one in shards.get("index_codecs", ()))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size - checksum))
+        table = file.read(size)
+    if len(table) < size:
+        return 0
+    there = np.frombuffer(table, "<u8").reshape(*sides, 2)[..., 0] != NOTHING
+    ends = zip(_sides(array.shape, array.chunks), index, sides, strict=True)
+    return int(np.count_nonzero(there[tuple(slice(0, end - place * side) for end, place, side in ends)]))
 
 
-def _below(store: Path, array: Path) -> Iterator[os.DirEntry[str]]:
+def _chunk_files(store: Path, array: Path) -> Iterator[os.DirEntry[str]]:
     """Give the files of an array but its metadata, and see to links among them."""
     checked_member(store, array, "the array")
-    waiting = [os.fspath(array)]
-    while waiting:
-        with os.scandir(waiting.pop()) as found:
-            for entry in found:
-                if entry.is_symlink():
-                    checked_member(store, Path(entry.path), "the chunk")
-                if entry.is_dir():
-                    waiting.append(entry.path)
-                elif entry.name not in ZARR_METADATA:
-                    yield entry
+    yield from _below(store, array)
+
+
+def _below(store: Path, folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_symlink():
+                checked_member(store, Path(entry.path), "the chunk")
+            if entry.is_dir():
+                yield from _below(store, entry.path)
+            elif entry.name not in ZARR_METADATA:
+                yield entry
 
 
 def _index(name: str, metadata: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.paths import decoding, is_store
 
-__all__ = ["Node", "arrays_below", "make_group", "node_at", "write_attributes"]
+__all__ = ["Node", "arrays_below", "node_at", "write_attributes"]
 
 
 class Node(NamedTuple):
@@ -37,12 +37,16 @@ class Node(NamedTuple):
         return tuple(int(size) for size in self.metadata["shape"])
 
     @property
+    def shards(self) -> Mapping[str, Any] | None:
+        """How files of an array hold several chunks, None where each is a chunk."""
+        codecs = self.metadata.get("codecs", ()) if self.zarr_format == 3 else ()
+        found = (one for one in codecs if isinstance(one, Mapping) and one.get("name") == "sharding_indexed")
+        return next((one["configuration"] for one in found), None)
+
+    @property
     def chunks(self) -> tuple[int, ...]:
         """What of an array is decoded at once: a chunk, or the inner chunk of a shard."""
-        for codec in self.metadata.get("codecs", ()) if self.zarr_format == 3 else ():
-            if isinstance(codec, Mapping) and codec.get("name") == "sharding_indexed":
-                return tuple(int(size) for size in codec["configuration"]["chunk_shape"])
-        return self.outer_chunks
+        return self.outer_chunks if self.shards is None else tuple(int(size) for size in self.shards["chunk_shape"])
 
     @property
     def outer_chunks(self) -> tuple[int, ...]:
@@ -92,8 +96,8 @@ def arrays_below(node: Node) -> Iterator[Node]:
             yield from arrays_below(below)
 
 
-def make_group(path: Path, zarr_format: int) -> None:
-    """Make a folder a group, if there is none yet.
+def write_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
+    """Set attributes of a group, which is made if need be; others that it has stay.
 
     Raises:
         InputError: it is an array, of the other version, or cannot be written.
@@ -102,23 +106,10 @@ def make_group(path: Path, zarr_format: int) -> None:
     if node is not None and (node.is_array or node.zarr_format != zarr_format):
         found = f"{'an array' if node.is_array else 'a group'} of Zarr version {node.zarr_format}"
         raise InputError(f"{path} is {found}; expected a group of version {zarr_format}. Choose another name.")
-    if not (path / ("zarr.json" if zarr_format == 3 else ".zgroup")).is_file():
-        from scripts.volume_io import zarr_array
-
-        # some programs write attributes alone
-        zarr_array.make_group(path, zarr_format, node.attributes if node is not None else {})
-
-
-def write_attributes(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
-    """Set attributes of a group, which is made if need be; others that it has stay.
-
-    Raises:
-        InputError: as `make_group`.
-    """
     from scripts.volume_io import zarr_array
 
-    make_group(path, zarr_format)
-    zarr_array.set_attributes(path, zarr_format, attributes)
+    # some programs write a group's attributes alone, which making it replaces
+    zarr_array.write_group(path, zarr_format, {**(node.attributes if node is not None else {}), **attributes})
 
 
 def _version_3(path: Path) -> Node:

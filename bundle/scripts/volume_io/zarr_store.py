@@ -18,7 +18,7 @@ from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import native, native_dtype, numeric
 from scripts.volume_io.zarr_choice import Choice, choose, listing, volume_axes
 from scripts.volume_io.zarr_member import absent_chunks
-from scripts.volume_io.zarr_node import Node, make_group, node_at
+from scripts.volume_io.zarr_node import Node, node_at, write_attributes
 
 __all__ = ["ZarrVolume", "create_zarr", "open_parts", "open_zarr_for_writing"]
 
@@ -144,7 +144,7 @@ def create_zarr(
     try:
         if node_at(folder) is None:
             for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
-                make_group(group, zarr_format)
+                write_attributes(group, zarr_format, {})
             zarr_array.make_array(folder, zarr_format, sizes, kind, parts, fill_value, attributes)
     except OSError as error:
         raise unwritable(folder, error) from error
