@@ -164,16 +164,15 @@ def _unit(axis: Any) -> Any:
 
 def _scale(level: Mapping[str, Any], image: Mapping[str, Any], axes: str, path: Path) -> np.ndarray | None:
     """Multiply the scales of a level and of the whole image; (z, y, x), None where there is none."""
+    steps = [step for owner in (level, image) for step in owner.get("coordinateTransformations") or ()]
     product: np.ndarray | None = None
-    for owner in (level, image):
-        for step in owner.get("coordinateTransformations") or ():
-            if step["type"] == "scale" and "scale" in step:
-                factors = _of_space(step["scale"], axes)
-                if factors is None:
-                    found = f"a scale of {len(step['scale'])} numbers for the axes {axes}"
-                    warn_once(f"{path}: {found}; expected one for each axis. The voxel size is taken as unknown.")
-                    return None
-                product = factors if product is None else product * factors
+    for scale in (step["scale"] for step in steps if step["type"] == "scale" and "scale" in step):
+        factors = _of_space(scale, axes)
+        if factors is None:
+            found = f"a scale of {len(scale)} numbers for the axes {axes}"
+            warn_once(f"{path}: {found}; expected one for each axis. The voxel size is taken as unknown.")
+            return None
+        product = factors if product is None else product * factors
     return product
 
 
