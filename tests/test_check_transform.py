@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
-from scripts.check.array import check_image, check_label, check_maps, check_patch
+from scripts.check.array import check_image, check_label, check_maps
 from scripts.check.transform import CheckImaged, CheckLabeld
 from scripts.errors import InputError
 from scripts.volume_io import VolumeReader, write_volume
@@ -91,16 +91,6 @@ def test_objects_that_touch_by_a_corner_count_as_one() -> None:
 def test_what_is_no_instance_label_is_refused_by_name(balls: np.ndarray, change: Any, words: str) -> None:
     with pytest.raises(InputError, match=rf"^l\.tif: .*{words}"):
         check_label(change(balls), "l.tif")
-
-
-def test_a_patch_that_does_not_fit_is_answered_with_one_that_does() -> None:
-    check_patch((17, 129, 129), [17, 129, 129], "a.tif")
-    with pytest.raises(
-        InputError, match=r"a\.tif: shape \(16, 200, 100\) .* along z, x; the largest .* \[16, 129, 100\]"
-    ):
-        check_patch((16, 200, 100), (17, 129, 129), "a.tif")
-    with pytest.raises(InputError, match=r"expected \(z, y, x\)"):
-        check_patch((16, 200, 100), (129, 129), "a.tif")
 
 
 def test_maps_with_other_channels_than_the_decoder_wants_are_refused() -> None:

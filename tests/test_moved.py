@@ -32,7 +32,7 @@ OLD = {
     "preflight": "check_decoder check_folder check_inference check_training expected_error plain_errors",
     "scaling": "MOST_SCALED ScaleVolume ScaleVolumed check_scaled_memory checked_scale resized scaled_shape",
     "start": "expected_error plain_errors start",
-    "validation": "CheckImaged CheckLabeld check_image check_label check_maps check_patch",
+    "validation": "CheckImaged CheckLabeld check_image check_label check_maps",
     "worker": "SHARED_MEMORY_FULL WorkerStart bad_input_in defect_in_worker end_with_parent said_by_worker "
     "shared_memory_is_full",
 }

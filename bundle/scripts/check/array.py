@@ -5,7 +5,6 @@ All go through a volume plane by plane, so that they need a few planes of memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scripts.check.fragmentation import check_fragmentation
 from scripts.component import connected_components
 from scripts.errors import InputError
 
-__all__ = ["check_image", "check_label", "check_label_type", "check_maps", "check_patch"]
+__all__ = ["check_image", "check_label", "check_label_type", "check_maps"]
 
 
 def check_image(array: Any, name: str, min_side: int = 4) -> None:
@@ -76,23 +75,6 @@ def check_label_type(volume: Any, name: str) -> None:
         whole = all(bool((plane == np.floor(plane)).all()) for plane in planes)
         advice = "its values are whole, so save it as uint16 or int32" if whole else "this looks like an image or a map"
         raise InputError(f"{name}: a label of type {volume.dtype}; expected integer ids ({advice}).")
-
-
-def check_patch(shape: Sequence[int], patch: Sequence[int], name: str) -> None:
-    """See that a patch fits into a volume, both (Z, Y, X).
-
-    Raises:
-        InputError: it does not; the message says which would.
-    """
-    if len(shape) != 3 or len(patch) != 3:
-        raise InputError(f"{name}: volume {tuple(shape)}, patch {tuple(patch)}; expected (z, y, x) for both.")
-    short = [axis for axis, size, side in zip("zyx", shape, patch, strict=True) if size < side]
-    if short:
-        fitting = [min(size, side) for size, side in zip(shape, patch, strict=True)]
-        raise InputError(
-            f"{name}: shape {tuple(shape)} (z, y, x) is below the patch {tuple(patch)} along {', '.join(short)}; "
-            f"the largest that fits is {fitting}. Set patch_size to that or less, or give a larger volume."
-        )
 
 
 def check_maps(array: Any, channels: int, name: str) -> None:
