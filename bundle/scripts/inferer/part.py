@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scripts.inferer.padding import reflected
 from scripts.inferer.window import WindowGrid, window_weights
+from scripts.volume_io.grid import shape_of
 
 if TYPE_CHECKING:
     from scripts.inferer.sliding_window import MapInferer
@@ -112,7 +113,7 @@ class _Blend:
     def __init__(self, part: Box, weights: torch.Tensor) -> None:
         self.part, self.weights = part, weights
         self.first = part[0].start  # plane of the padded volume that the sums begin with
-        depth, *sides = (side.stop - side.start for side in part)
+        depth, *sides = shape_of(part)
         self.weight = weights.new_zeros(min(depth, weights.shape[0]), *sides)
         self.total: torch.Tensor | None = None
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from scripts.inferer.part import Box
 from scripts.inferer.sliding_window import MapInferer
 from scripts.inferer.window import WindowGrid
+from scripts.volume_io.grid import shape_of
 from tqdm import tqdm
 
 __all__ = ["SharedMapInferer", "slabs"]
@@ -35,7 +36,7 @@ class SharedMapInferer(MapInferer):
         shares = slabs(self.windows(shape), shape, self.padding, dist.get_world_size())
         whole = self._empty(shape if rank == 0 else (0, 0, 0), device)
         z, y, x = box = shares[rank]
-        own = whole[:, z, y, x] if rank == 0 else self._empty(_sides(box), device)
+        own = whole[:, z, y, x] if rank == 0 else self._empty(shape_of(box), device)
         if own.numel():
             title = f"maps, process 1 of {dist.get_world_size()}"
             with tqdm(total=own.shape[1], desc=title, unit="plane", disable=not self.progress or rank > 0) as bar:
@@ -81,17 +82,13 @@ def _collect(whole: torch.Tensor, own: torch.Tensor, shares: Sequence[Box]) -> N
     """Send the own maps to rank 0, which puts all in their place; channel by channel, to need less memory."""
     wire = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
     senders = [dist.get_rank()] if dist.get_rank() else range(1, len(shares))
-    for rank in (rank for rank in senders if all(_sides(shares[rank]))):
+    for rank in (rank for rank in senders if all(shape_of(shares[rank]))):
         for channel in range(len(whole)):
             if dist.get_rank():
                 dist.send(own[channel].to(wire).contiguous(), 0)
             else:
-                part = torch.empty(_sides(shares[rank]), dtype=whole.dtype, device=wire)
+                part = torch.empty(shape_of(shares[rank]), dtype=whole.dtype, device=wire)
                 dist.recv(part, rank)
                 z, y, x = shares[rank]
                 whole[channel, z, y, x] = part.to(whole.device)
     dist.barrier()  # none ends while its maps are on their way
-
-
-def _sides(box: Box) -> tuple[int, ...]:
-    return tuple(side.stop - side.start for side in box)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage as ndi
 from scripts.transforms.augmentation import RandVolume, RandVolumed
+from scripts.volume_io.grid import shape_of
 
 __all__ = [
     "RandCutBlur",
@@ -45,7 +46,7 @@ class RandCutNoise(RandVolume):
     def draw(self, shape: tuple[int, ...]) -> None:
         """Draw cuboid and noise."""
         self.box = _cuboid(self.R, shape, self.share)
-        sides = [shape[0], *(part.stop - part.start for part in self.box[1:])]
+        sides = [shape[0], *shape_of(self.box[1:])]
         self.noise = self.R.uniform(-self.amplitude, self.amplitude, sides)
 
     def apply(self, volume: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.absent import Absent, report_absent
+from scripts.volume_io.grid import shape_of
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.placement import Place
 from scripts.volume_io.volume import Volume, check_memory, diagonal_affine, native, native_dtype, numeric
@@ -122,7 +123,7 @@ class ChunkedVolume:
             InputError: a chunk cannot be decoded, or the file has another shape than when this was made.
         """
         slices = self._resolved(box)
-        shape = tuple(part.stop - part.start for part in slices)
+        shape = shape_of(slices)
         if 0 in shape:
             return np.empty(shape, self.dtype)
         with self._lock_of_process(), decoding(Path(self.name), self.kind):

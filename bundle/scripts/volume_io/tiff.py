@@ -17,6 +17,7 @@ import tifffile
 from scripts.errors import InputError
 from scripts.volume_io.cause import explain_tiff
 from scripts.volume_io.chunked import ChunkedVolume, Layout, nbytes, plane_chunks
+from scripts.volume_io.grid import shape_of
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.tiff_header import as_meant, meant_type, volume_axes, voxel_size
 from scripts.volume_io.tiff_member import absent_parts, check_named, check_opened
@@ -71,11 +72,10 @@ class _Stack:
             self.mapped = np.memmap(file.filehandle.path, self.dtype, "r", offset, self.shape)
 
     def read(self, box: tuple[slice, ...]) -> np.ndarray:
-        if all(part.stop - part.start == side for part, side in zip(box, self.shape, strict=True)):
+        if (sides := shape_of(box)) == tuple(self.shape):
             return self.series.asarray()  # faster than plane by plane
         if self.mapped is not None:
             return np.array(self.mapped[box])
-        sides = [part.stop - part.start for part in box]
         part = np.empty(sides, self.dtype)
         pages = len(self.series.pages)
         outer = next(axis for axis in range(len(sides)) if prod(self.shape[:axis]) == pages)

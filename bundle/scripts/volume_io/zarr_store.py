@@ -12,6 +12,7 @@ from scripts.errors import InputError, unwritable
 from scripts.volume_io.absent import Absent
 from scripts.volume_io.attribute import NAMES_ATTRIBUTE, SIZE_ATTRIBUTES
 from scripts.volume_io.chunked import Box, ChunkedVolume, Layout
+from scripts.volume_io.grid import shape_of
 from scripts.volume_io.member import store_of
 from scripts.volume_io.paths import is_zarr
 from scripts.volume_io.unit import as_voxel_size
@@ -45,7 +46,7 @@ class ZarrVolume(ChunkedVolume):
             InputError: the array has another type or shape than the part, or it cannot be written.
         """
         slices = self._resolved(box)
-        shape = tuple(part.stop - part.start for part in slices)
+        shape = shape_of(slices)
         array = native(np.asarray(array))
         if array.shape != shape or array.dtype != self.dtype:
             found = f"an array of {array.dtype}, shape {array.shape}"
