@@ -6,7 +6,7 @@ import runpy
 import sys
 
 import pytest
-from scripts.moved import MOVED, MovedNames, keep_old_names
+from scripts.moved import GONE, MOVED, MovedNames, keep_old_names
 
 # what 0.4.1 offered below scripts, by module, and stands elsewhere now
 OLD = {
@@ -59,6 +59,15 @@ def test_an_old_module_runs_by_its_old_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "scripts.flag", raising=False)
     with pytest.warns(FutureWarning, match=r"scripts\.flag is now scripts\.command\.flag"):
         assert runpy.run_module("scripts.flag")["flag"]("true", "a")
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_module_that_was_removed_names_what_replaces_it_in_one_line(name: str) -> None:
+    said = rf"scripts\.{name} was removed in version 0\.5: .*{re.escape(GONE[name])}\.$"
+    with pytest.raises(SystemExit, match=f"^error: {said}"):
+        runpy.run_module(f"scripts.{name}", run_name="__main__")
+    with pytest.raises(ImportError, match=f"^{said}"):
+        __import__(f"scripts.{name}")
 
 
 def test_new_names_warn_of_nothing(recwarn: pytest.WarningsRecorder) -> None:

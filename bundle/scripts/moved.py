@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 from typing import Any
 
-__all__ = ["MOVED", "MovedNames", "keep_old_names"]
+__all__ = ["GONE", "MOVED", "MovedNames", "keep_old_names"]
 
 MOVED = {
     "argument": "command.argument",
@@ -50,6 +50,11 @@ MOVED = {
     "worker": "command.worker",
 }
 """Old module, or old module and name -> the module that has it now; both below scripts."""
+GONE = {
+    "manifest": "`sha256sum -c --quiet SHA256SUMS` (macOS: `shasum -a 256 -c`) compares the files of a package",
+    "viewer": "docs/VIEWERS.md has ten lines that show the stores in Neuroglancer",
+}
+"""Module that was removed -> what does its work now."""
 _OLD = {f"scripts.{key.partition('.')[0]}" for key in MOVED}
 _told: dict[Any, Any] = {}
 
@@ -59,6 +64,8 @@ class MovedNames:
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         """Return how a module of the table is loaded, None for any other."""
+        if name.removeprefix("scripts.") in GONE:
+            return ModuleSpec(name, self)  # type: ignore[arg-type]
         if name not in _OLD:
             return None
         spec = PathFinder.find_spec(name, path)
@@ -78,11 +85,19 @@ class MovedNames:
         """Take Python's own kind of module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Let the module look up what it lacks in its new place."""
+        """Let the module look up what it lacks in its new place.
+
+        Raises:
+            ImportError: the module was removed.
+        """
+        if text := _gone(module.__name__):
+            raise ImportError(text)
         module.__getattr__ = partial(_moved, module.__name__)  # type: ignore[method-assign]
 
     def get_code(self, name: str) -> CodeType:
-        """Return the code of the module in its new place, for `python -m`."""
+        """Return the code of the module in its new place, for `python -m`; end the program where there is none."""
+        if text := _gone(name):
+            sys.exit(f"error: {text}")
         place = f"scripts.{MOVED[name.removeprefix('scripts.')]}"
         _warn(name, place)
         spec: Any = importlib.util.find_spec(place)
@@ -105,6 +120,12 @@ def _moved(module: str, name: str) -> Any:
     room = sys.modules[new.__name__.rpartition(".")[0]]
     _warn(f"{module}.{name}", f"{(room if name in vars(room).get('__all__', ()) else new).__name__}.{name}")
     return found
+
+
+def _gone(name: str) -> str:
+    """What to say of a module that was removed; empty for any other."""
+    instead = GONE.get(name.removeprefix("scripts."))
+    return f"{name} was removed in version 0.5: {instead}." if instead else ""
 
 
 def _warn(old: str, new: str) -> None:
