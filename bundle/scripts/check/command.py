@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scripts.check import fit
-from scripts.check.key import RUN_IDS, TRACKING, arguments_of_components, lost_references, unknown_keys, without_effect
 from scripts.check.merge import Merged
-from scripts.check.order import arranged
 from scripts.check.path import expand_paths, paths
 from scripts.check.problem import Problem, closest, refuse
-from scripts.check.source import read_source, shipped
+from scripts.check.rule import cross_rules, weights
+from scripts.check.schema import config_schema, disagreements
+from scripts.check.source import MARKS, arranged, read_source, shipped
 from scripts.check.value import Values
 from scripts.check.volume import Volumes
 from scripts.command.flag import flag
@@ -20,6 +19,10 @@ from scripts.errors import InputError
 
 __all__ = ["Findings", "check", "check_config", "check_merged"]
 
+RUN_IDS = ("run", "training", "inference", "evaluating", "initialize", "finalize", "imports", "_meta_")
+"""What MONAI's command looks up by itself."""
+TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0")
+"""What `--tracking` adds, or takes from the command line."""
 Files = str | Path | Sequence[str | Path]
 
 
@@ -118,26 +121,20 @@ def check_merged(
     own, other = shipped(base).content, shipped("inference" if base == "train" else "train").content
     values = Values(merged.config)
     opened = Volumes(merged, values, content)
+    # Keys of the other base are harmless in an overlay on both, not on the command line.
+    harmless = [key for key in other if not merged.given(key)]
+    schema = config_schema(merged, own, {*RUN_IDS, *MARKS, *more, run_id or "", *harmless})
     problems = [
         *merged.problems,
         *expansions,
         *paths(merged.config),
         *_run_id(merged, run_id),
-        *unknown_keys(merged, own, other, (*more, run_id or "")),
-        *arguments_of_components(merged),
-        *lost_references(merged),
-        *without_effect(merged, own),
-        *fit.values_in_range(merged, values, own),
-        *fit.channels(merged, values),
-        *fit.windows(merged, values),
-        *fit.groups(merged, values),
-        *fit.schedule(merged, values),
-        *fit.datasets(merged, values),
-        *fit.device(merged, values),
+        *disagreements(merged, values, schema, own),
+        *cross_rules(merged, values, own),
     ]
     if volumes:
         problems += [*(opened.training(own) if base == "train" else opened.inference())]
-        problems += fit.weights(merged, values, base)
+        problems += weights(merged, values, base)
     return Findings(problems, base, values, opened.shapes)
 
 

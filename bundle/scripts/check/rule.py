@@ -1,171 +1,186 @@
-"""What values are expected: ranges by a table, types by the defaults of the bases."""
+"""Rules that span several keys: references, maps and channels, windows and network, the course of a training."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from scripts.check.value import UNKNOWN
+from scripts.check.merge import Merged
+from scripts.check.problem import Problem, closest, shown
+from scripts.check.tree import SEPARATOR, child, has, parent, referred, walk
+from scripts.check.value import UNKNOWN, Values
 
-# `scripts.transforms.MOST_SCALED`, which is not imported here, for it imports torch
-MOST_SCALED = 20.0
+__all__ = ["DECODERS", "cross_rules", "misfit", "weights"]
 
-__all__ = ["RULES", "Rule", "rule_of"]
+logger = logging.getLogger(__name__)
 
-
-class Rule(NamedTuple):
-    """What a value should be, in words and as a test."""
-
-    expected: str
-    holds: Callable[[Any], bool]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def number(low: float = -math.inf, high: float = math.inf, above: bool = False, below: bool = False) -> Rule:
-    """A number from `low` to `high`; with `above` and `below` the ends do not count."""
-    least = f"above {low:g}" if above else f"from {low:g}"
-    most = f"below {high:g}" if below else f"to {high:g}"
-    words = [] if low == -math.inf else [least]
-    words += [] if high == math.inf else [most]
-    text = " ".join(["a number", *words]) if high < math.inf or above or not words else f"a number, {low:g} or more"
-
-    def holds(value: Any) -> bool:
-        return _is_number(value) and (low < value or (not above and low == value)) and _not_over(value, high, below)
-
-    return Rule(text, holds)
-
-
-def whole(low: int | None = None) -> Rule:
-    """A whole number, `low` or more."""
-    text = "a whole number" if low is None else f"a whole number, {low} or more"
-    return Rule(text, lambda value: _is_whole(value) and (low is None or value >= low))
-
-
-def several(rule: Rule, count: int | None = None, axes: bool = True) -> Rule:
-    """A list of values that follow a rule, `count` of them; three are those of z, y and x."""
-    text = f"a list of {count or 'values'}{' (z, y, x)' if count == 3 and axes else ''}, each {rule.expected}"
-
-    def holds(value: Any) -> bool:
-        is_list = isinstance(value, (list, tuple)) and len(value) > 0
-        return is_list and (count is None or len(value) == count) and all(rule.holds(item) for item in value)
-
-    return Rule(text, holds)
-
-
-def ascending(rule: Rule) -> Rule:
-    """Two values that follow a rule, the lower one first."""
-    pair = several(rule, 2)
-    return Rule(f"two values, the lower one first, each {rule.expected}", lambda v: pair.holds(v) and v[0] < v[1])
-
-
-def either(*rules: Rule) -> Rule:
-    """What follows one of the rules."""
-    return Rule(" or ".join(rule.expected for rule in rules), lambda value: any(rule.holds(value) for rule in rules))
-
-
-def one_of(*values: Any) -> Rule:
-    """One of these values."""
-    text = f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
-    return Rule(text, lambda value: not isinstance(value, bool) and value in values)
-
-
-def _not_over(value: float, high: float, below: bool) -> bool:
-    return value < high or (not below and value == high)
-
-
-NULL = Rule("null", lambda value: value is None)
-TEXT = Rule("a text", lambda value: isinstance(value, str) and value != "")
-FLAG = Rule(
-    "true or false", lambda v: isinstance(v, (bool, int, str)) and str(v).lower() in ("true", "false", "1", "0")
-)
-FILES = Rule("a file, a pattern or a list of these", either(TEXT, several(TEXT)).holds)
-POSITIVE = number(0, above=True)
-SHARE = number(0, 1)
-SIGNED_SHARE = number(-1, 1)
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(("image", "image_x", "image_y"), FILES),
-    "label_x": Rule("a file, a pattern or a list of these; oracle.yaml, which trains on Y, wants label_y", FILES.holds),
-    **dict.fromkeys(("label", "label_y"), either(FILES, NULL)),
-    **dict.fromkeys(("start_from", "best_checkpoint"), either(TEXT, NULL)),
-    "resume": either(FLAG, one_of("auto")),
-    **dict.fromkeys(("scale", "scale_x", "scale_y"), several(number(0, MOST_SCALED, above=True), 3)),
-    "spacing": several(POSITIVE, 3),
-    **dict.fromkeys(("patch_size", "sample_size", "block", "decoding_block"), several(whole(1), 3)),
-    "decoding_halo": several(whole(0), 3),
-    "window": several(whole(), 3),
-    "window_padding": either(several(whole(0), 3), whole(0)),
-    "overlap": either(number(0, 1, below=True), several(number(0, 1, below=True), 3)),
-    "flips": one_of(1, 2, 4, 8, 16),
-    "blending": one_of("gaussian", "constant", "published"),
-    **dict.fromkeys(("batch_size", "max_iterations", "epoch_length", "workers", "shards"), whole(1)),
-    **dict.fromkeys(("checkpoint_interval", "validation_interval", "val_interval", "panel_interval"), whole(1)),
-    **dict.fromkeys(("num_workers", "seed", "shard", "warm_up_iterations", "learning_rate_warm_up"), whole(0)),
-    **dict.fromkeys(("pool_size", "min_foreground", "contour_dilation"), whole(0)),
-    **dict.fromkeys((f"intensity_percentiles{end}" for end in ("", "_x", "_y")), ascending(number(0, 100))),
-    **dict.fromkeys((f"intensity_gamma{end}" for end in ("", "_x", "_y")), POSITIVE),
-    "intensity_range": either(ascending(number()), NULL),
-    "holdout_fraction": number(0, 0.5),
-    "foreground_share": either(ascending(SHARE), NULL),
-    "augmentation_scale": POSITIVE,
-    **dict.fromkeys(("augmentation::*", "density::prob", "density::haze"), SHARE),
-    "density::share": ascending(SHARE),
-    **dict.fromkeys(("loss_weights::*", "translation_noise", "discriminator_learning_rate"), number(0)),
-    "correlation_margin": SIGNED_SHARE,
-    **dict.fromkeys(("learning_rate", "warm_up_learning_rate"), POSITIVE),
-    "betas": several(number(0, 1, below=True), 2),
-    "max_gradient_norm": either(POSITIVE, NULL),
-    "ema_momentum": number(0, 1, above=True),
-    "contour_axes": several(one_of(0, 1, 2)),
-    "distance_levels": either(whole(2), NULL),
-    **dict.fromkeys(("decoder::*_foreground", "decoder::*_contour", "decoder::*_affinity"), SHARE),
-    **dict.fromkeys(("seed_distance", "decoder::*_distance"), SIGNED_SHARE),
-    "decoder::min_*_size": whole(0),
-    "empty_below": either(SIGNED_SHARE, NULL),
-    "scheduler": either(TEXT, NULL),
-    "network_def::filters": several(whole(1)),
-    **dict.fromkeys(("network_def::out_channels", "network_def::in_channels"), whole(1)),
-    "network_def::isotropic_from": whole(0),
-    "network_def::blocks_isotropic_from": either(whole(0), NULL),
-    **dict.fromkeys((f"network_def::{name}" for name in ("squeeze_excitation", "non_local")), FLAG),
-    "network_def::checkpoint_activations": FLAG,
-    **dict.fromkeys(("image_discriminator_def::filters", "map_discriminator_def::filters"), several(whole(1))),
+DECODERS: dict[str, tuple[str, ...]] = {
+    "scripts.watershed.BCDWatershed": ("foreground", "contour", "distance"),
+    "scripts.watershed.BCWatershed": ("foreground", "contour"),
+    "scripts.watershed.AffinityWatershed": ("affinity",),
 }
-"""By id; `*` stands for any name. Ids of components count as long as the component is that of the base."""
+"""The maps that each decoder takes. A test compares the classes."""
+_OVERLAYS = {
+    ("foreground", "contour"): "the overlay target_bc.yaml",
+    ("affinity",): "the overlay target_affinity.yaml",
+    ("foreground", "contour", "distance"): "the configuration without target_bc.yaml or target_affinity.yaml",
+}
+# Of so few iterations a warning is enough: they are a trial, which may keep the warm-up of its configuration.
+TRIAL = 100
+_BEGINNINGS = ("warm_up_iterations", "learning_rate_warm_up")
+# What is wanted by habit, also where every volume is named by itself.
+_HARMLESS = ("dataset_dir", "bundle_root")
+_NOTED = "settings"  # what a checkpoint keeps to be compared, which has no other effect
 
 
-def rule_of(key: str, default: Any = UNKNOWN) -> Rule | None:
-    """Return what is expected of an id: the table's rule, or by the type of its default; None where neither tells."""
-    if key in RULES:
-        return RULES[key]
-    for pattern, rule in RULES.items():
-        if "*" in pattern and fnmatchcase(key, pattern):
-            return rule
-    return None if default is UNKNOWN else _of_type(default)
+def cross_rules(merged: Merged, values: Values, base: Mapping[str, Any]) -> Iterator[Problem]:
+    """Apply all of them; `base` is the base as shipped."""
+    yield from _lost_references(merged)
+    yield from _without_effect(merged, base)
+    yield from _channels(merged, values)
+    if child(merged.config, "network_def::_target_") == "scripts.networks.SegmentationGenerator":
+        yield from _windows(merged, values)
+        yield from _groups(merged, values)
+    yield from _schedule(merged, values)
+    if isinstance(values["label"], str | list) and values["label_transforms"] == []:
+        expected = "null, since nothing scores against it here"
+        yield Problem(merged.place("label"), "label", shown(values["label"]), expected, "Add configs/evaluate.yaml.")
+    yield from _device(merged, values)
 
 
-def _of_type(default: Any) -> Rule | None:
-    match default:
-        case bool():
-            return FLAG
-        case int():
-            return whole()
-        case float():
-            return number()
-        case str():
-            return TEXT
-        case list():
-            return Rule("a list", lambda value: isinstance(value, (list, tuple)))
-        case Mapping():
-            return Rule("keys and values", lambda value: isinstance(value, Mapping))
-        case _:
-            return None
+def misfit(found: Sequence[str], decoder: str, taken: Sequence[str]) -> str:
+    """Return what is wrong where a decoder takes other maps than there are, nothing where they are the same.
+
+    The number of channels alone does not tell: three affinities and the three maps of BCD give the same network.
+    """
+    if not found or not taken or tuple(found) == tuple(taken):
+        return ""
+    overlay = _OVERLAYS.get(tuple(found))
+    advice = f"Give {overlay}, which sets both, after what changes one of them" if overlay else "Set both alike"
+    return (
+        f"representation: found the maps {', '.join(found)}, but {decoder}, the decoder, takes {', '.join(taken)}. "
+        f"{advice}, in training and in inference."
+    )
+
+
+def weights(merged: Merged, values: Values, base: str) -> Iterator[Problem]:
+    """See that the file of weights that is read is there."""
+    key = "model_path" if base == "inference" else "start_from"
+    path = values[key]
+    if isinstance(path, str) and not Path(path).expanduser().is_file():
+        found = f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
+        yield Problem("", key, found)
+
+
+def _lost_references(merged: Merged) -> Iterator[Problem]:
+    known = [key for key, _ in walk(merged.config)]
+    for name, key in referred(merged.config).items():
+        if name and not has(merged.config, name):
+            yield Problem(merged.place(key), key, f"@{name}", "an id that is there", closest(name, known))
+
+
+def _without_effect(merged: Merged, base: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what the command line sets and the overlays have made idle: the base refers to it, nothing does now."""
+    used, before = (referred({k: v for k, v in config.items() if k != _NOTED}) for config in (merged.config, base))
+    for key in merged.overridden:
+        if _reached(before, key) and not _reached(used, key) and key.split(SEPARATOR)[0] not in _HARMLESS:
+            advice = "An overlay has replaced what referred to it. Leave one of the two out."
+            yield Problem(merged.place(key), key, "a key without effect", "one that is still referred to", advice)
+
+
+def _reached(used: Mapping[str, str], key: str) -> bool:
+    """Whether something refers to an id, a part of it or what it is a part of."""
+    return any(f"{key}::".startswith(f"{name}::") or f"{name}::".startswith(f"{key}::") for name in used)
+
+
+def _channels(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare the maps with the decoder and with the channels of the networks."""
+    if (maps := values.maps()) is None:
+        return
+    names, count = maps
+    decoder = str(child(merged.config, "decoder::_target_"))
+    if text := misfit(names, decoder.rpartition(".")[2], DECODERS.get(decoder, ())):
+        yield Problem("", "", text)
+    wanted = {
+        "network_def::out_channels": (1 + count, f"the translated image and {count} of {', '.join(names)}"),
+        "network_def::in_channels": (1, "the image"),
+        "image_discriminator_def::in_channels": (1, "the image"),
+        "map_discriminator_def::in_channels": (count, f"the channels of {', '.join(names)}"),
+    }
+    for key, (number, why) in wanted.items():
+        found = values[key]
+        if found is not UNKNOWN and found != number and "_disabled_" not in child(merged.config, parent(key)):
+            yield Problem(merged.place(key), key, shown(found), f"{number}, {why}")
+
+
+def _windows(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare window and patch with what the network makes one voxel of.
+
+    y and x halve at every stage but the first, z from `isotropic_from` on.
+    """
+    filters, isotropic = (values[f"network_def::{name}"] for name in ("filters", "isotropic_from"))
+    isotropic = 3 if isotropic is UNKNOWN else isotropic
+    if not isinstance(filters, list) or type(isotropic) is not int:
+        return
+    plane = 2 ** (len(filters) - 1)
+    stride = [2 ** len(range(max(1, isotropic), len(filters))), plane, plane]
+    for key in ("window", "patch_size"):
+        size = values[key]
+        if _are_whole(size, 3) and any(0 < n < s for n, s in zip(size, stride, strict=True)):
+            advice = "Raise it, or give network_def::filters fewer stages."
+            expected = f"at least {stride} (z, y, x), which the network makes one voxel of"
+            yield Problem(merged.place(key), key, shown(size), expected, advice)
+
+
+def _groups(merged: Merged, values: Values) -> Iterator[Problem]:
+    """Compare the widths of the network with the groups of its norm."""
+    key, norm = "network_def::filters", values["network_def::norm"]
+    number = norm[1].get("num_groups") if isinstance(norm, list) and norm[:1] == ["group"] else None
+    filters = values[key]
+    if type(number) is int and number > 0 and _are_whole(filters) and any(width % number for width in filters):
+        yield Problem(merged.place(key), key, shown(filters), f"multiples of {number}, network_def::norm's groups")
+
+
+def _schedule(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that a training has room for its second part, in which X and Y are both learnt from.
+
+    A warm-up that is worked out from the length, as overlays for the source alone have it, is intended.
+    """
+    length, warm_up, rise = numbers = [values[key] for key in ("max_iterations", *_BEGINNINGS)]
+    if not _are_whole(numbers):
+        return
+    key = _BEGINNINGS[0]
+    if warm_up >= length and isinstance(child(merged.config, key), int):
+        found, expected = f"{warm_up}, all of max_iterations {length}", "fewer iterations than the training has"
+        advice = "X and Y would never be trained on together. For the source alone give baseline_source_only.yaml."
+        problem = Problem(merged.place(key), key, found, expected, advice)
+        if length > TRIAL or (merged.given(key) and merged.given("max_iterations")):
+            yield problem
+        else:
+            logger.warning("%s", problem)
+    elif 0 <= warm_up < length < warm_up + rise and length > TRIAL:
+        found = f"learning_rate_warm_up {rise} iterations, but {length - warm_up} follow the warm-up on the source"
+        logger.warning("%s: the learning rate never reaches its full value. Lower it, or raise max_iterations.", found)
+
+
+def _device(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that a device that is named is one of this machine; PyTorch is asked, unless it is the CPU."""
+    found = values["device"]
+    if found is UNKNOWN or found == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=found)
+    except Exception:  # what it raises differs by device and build
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        there = ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+        expected = f"a device of this machine as PyTorch sees it: {', '.join(there)}"
+        advice = "Leave it out to take the best of them."
+        yield Problem(merged.place("device"), "device", shown(found), expected, advice)
+
+
+def _are_whole(value: Any, count: int | None = None) -> bool:
+    return isinstance(value, list) and count in (None, len(value)) and all(type(one) is int for one in value)

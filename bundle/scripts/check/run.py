@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.check.array import check_image, check_label
 from scripts.check.pairing import check_roles, check_training_roles
+from scripts.check.rule import misfit
 from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.command.flag import flag
 from scripts.dataset import volume_items
@@ -20,12 +21,6 @@ __all__ = ["check_decoder", "check_folder", "check_inference", "check_training"]
 
 Volumes = str | Sequence[str]
 Items = str | Sequence[str | Mapping[str, Any]]
-
-_OVERLAYS = {
-    ("foreground", "contour"): "the overlay target_bc.yaml",
-    ("affinity",): "the overlay target_affinity.yaml",
-    ("foreground", "contour", "distance"): "the configuration without target_bc.yaml or target_affinity.yaml",
-}
 
 
 def check_training(
@@ -124,7 +119,7 @@ def check_inference(
 
 
 def check_decoder(representation: Any, decoder: Any) -> None:
-    """See that a decoder takes the maps that there are; the number of channels alone does not tell.
+    """See that a decoder takes the maps that there are, where no configuration with tables of both was checked.
 
     Args:
         representation: its `names`; without any, nothing is compared.
@@ -134,13 +129,8 @@ def check_decoder(representation: Any, decoder: Any) -> None:
         InputError: the names differ, or come in another order.
     """
     found, expected = (tuple(getattr(*of, ())) for of in ((representation, "names"), (decoder, "map_names")))
-    if found and expected and found != expected:
-        overlay = _OVERLAYS.get(found)
-        advice = f"Give {overlay}, which sets both, after what changes one of them" if overlay else "Set both alike"
-        raise InputError(
-            f"representation: found the maps {', '.join(found)}, but {type(decoder).__name__}, the decoder, takes "
-            f"{', '.join(expected)}. {advice}, in training and in inference."
-        )
+    if text := misfit(found, type(decoder).__name__, expected):
+        raise InputError(text)
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:

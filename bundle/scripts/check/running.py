@@ -1,10 +1,11 @@
-"""The check as a running command calls it: which files and overrides was MONAI given?"""
+"""The check as a running command calls it: what was MONAI's command given, and what has it made of it?"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -14,42 +15,85 @@ from scripts.check.path import KEYS, expand_paths
 from scripts.check.problem import refuse
 from scripts.check.source import Source, base_of
 
-__all__ = ["check_run"]
+__all__ = ["check_run", "read_words"]
 
 logger = logging.getLogger(__name__)
+_FLAG = re.compile(r"--|-[a-zA-Z]")
 
 
 def check_run() -> None:
     """Check the configuration of the MONAI workflow that calls this; stands in `initialize`.
 
-    MONAI merges files and overrides before anything of the bundle runs, and gives expressions no way to the result. So
-    the callers are looked at: `create_workflow`, behind `python -m monai.bundle run`, has the files and the overrides;
-    a `ConfigWorkflow` made in Python has the merged configuration, and keys are then told without their file. Nothing
+    Files and overrides are those that were typed after `python -m monai.bundle run`. A `ConfigWorkflow` made in Python
+    has the merged configuration alone: keys are then named without their file, and volumes are left to `run()`. Nothing
     is checked where the workflow has no such run id: its parts are looked up one by one, as MONAI Label does.
 
     Raises:
         InputError: there are problems; each is a line.
     """
-    workflow, call = _callers()
-    if workflow is None:
+    if (workflow := _workflow()) is None:
         logger.warning("check_run: called by no MONAI workflow; the configuration is not checked.")
         return
-    config, run_id = workflow.parser.config, workflow.run_id
+    config, run_id, typed = workflow.parser.config, workflow.run_id, _typed()
     if run_id not in config or (base := base_of(config)) is None:
         return
-    if isinstance(config[run_id], str) and (call is None or "monailabel" in sys.modules):
+    if isinstance(config[run_id], str) and (not typed or "monailabel" in sys.modules):
         return  # "run" as another name of "training", which is what MONAI asks for where nothing is to be run
-    if call is not None and call["config_file"] is not None:
-        given = {**call["_args"], **call["kwargs"]}  # those of a file of arguments, and as typed, None among them
-        overrides = {name: value for name, value in given.items() if name not in _own_arguments(workflow)}
-        runs = any(frame.f_code.co_name == "run" for frame in _monai_frames())
-        found = check_config(call["config_file"], overrides, run_id, call["_args"].get("tracking"), volumes=runs)
+    if typed.get("config_file"):
+        overrides = {name: value for name, value in typed.items() if name not in _arguments_of(workflow)}
+        found = check_config(typed["config_file"], overrides, run_id, typed.get("tracking"))
     else:
         content = {name: value for name, value in config.items() if name != "_meta_"}
-        merged = Merged([Source("", content, {})], {})
-        found = check_merged(merged, base, run_id, volumes=False)  # of monai.bundle.load, which runs nothing, too
+        found = check_merged(Merged([Source("", content, {})], {}), base, run_id, volumes=False)
     refuse(found.problems)
     _expand_paths(workflow.parser)
+
+
+def read_words(words: Sequence[str]) -> dict[str, Any]:
+    """Return what MONAI's command line makes of its words: `RUN_ID --key value --key=value --switch`."""
+    from fire.parser import DefaultParseValue
+
+    given: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not _FLAG.match(word):
+            given.setdefault("run_id", word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not _FLAG.match(rest[0]) else "True"
+        given[name.replace("-", "_")] = DefaultParseValue(value)
+    return given
+
+
+def _typed() -> dict[str, Any]:
+    """What this process was started with, a file of arguments read; nothing where it is not MONAI's command `run`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if getattr(spec, "name", "") != "monai.bundle.__main__" or sys.argv[1:2] != ["run"]:
+        return {}
+    from monai.bundle import ConfigParser
+
+    given = read_words(sys.argv[2:])
+    return {**(ConfigParser.load_config_file(given["args_file"]) if given.get("args_file") else {}), **given}
+
+
+def _arguments_of(workflow: Any) -> set[str]:
+    """Names that are no keys: arguments of the workflow and of MONAI's command."""
+    code = type(workflow).__init__.__code__
+    return {"args_file", "workflow_name", *code.co_varnames[1 : code.co_argcount]}
+
+
+def _workflow() -> Any:
+    """The workflow that is being initialised: MONAI gives what it calls no way to it, so it is found by its class."""
+    from monai.bundle import ConfigWorkflow  # imported long since where there is a workflow; not by the command line
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if isinstance(own := frame.f_locals.get("self"), ConfigWorkflow):
+            return own
+        frame = frame.f_back
+    return None
 
 
 def _expand_paths(parser: Any) -> None:
@@ -66,35 +110,3 @@ def _expand_paths(parser: Any) -> None:
         for name, value in items.items():
             parser.ref_resolver.items[name] = ConfigItem(config=value, id=name)
             parser.ref_resolver.resolved_content.pop(name, None)
-
-
-def _callers() -> tuple[Any, dict[str, Any] | None]:
-    """The workflow that is being initialised, and what it was made from if MONAI's command did."""
-    from monai.bundle import ConfigWorkflow  # imported long since where there is a workflow; not by the command line
-
-    workflow = None
-    for frame in _frames():
-        own = frame.f_locals.get("self")
-        if workflow is None and isinstance(own, ConfigWorkflow):
-            workflow = own
-        if frame.f_code.co_name == "create_workflow" and "_args" in frame.f_locals:
-            return workflow, frame.f_locals
-    return workflow, None
-
-
-def _monai_frames() -> Iterator[FrameType]:
-    """Calls of MONAI's commands: `run`, or `load`, which makes a workflow without running it."""
-    return (frame for frame in _frames() if frame.f_globals.get("__name__") == "monai.bundle.scripts")
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _own_arguments(workflow: Any) -> tuple[str, ...]:
-    """Arguments of the workflow itself among the overrides."""
-    code = type(workflow).__init__.__code__
-    return code.co_varnames[1 : code.co_argcount]

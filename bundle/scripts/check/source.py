@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from scripts.check.problem import Problem, closest
 from scripts.check.tree import SEPARATOR, normal
 from scripts.errors import InputError
 
-__all__ = ["BASES", "MARKS", "Source", "base_of", "read_source", "shipped"]
+__all__ = ["BASES", "MARKS", "Source", "arranged", "base_of", "read_source", "shipped"]
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BASES = ("train", "inference")
@@ -60,8 +61,8 @@ def read_source(path: str | Path) -> Source:
     lines: dict[str, int] = {}
     _find_lines(node, "", lines, path)
     content = content or {}
-    bases = content.get("overlay_on") or ()
-    overlay_on = (bases,) if isinstance(bases, str) else tuple(bases)
+    bases = content.get("overlay_on", [])
+    overlay_on = tuple(str(name).removesuffix(".yaml") for name in (bases if isinstance(bases, list) else [bases]))
     return Source(str(path), content, lines, overlay_on, content.get("overlay_last") is True)
 
 
@@ -128,3 +129,68 @@ def _find_lines(node: Any, above: str, lines: dict[str, int], path: Path) -> Non
             raise InputError(f"{path}:{line}: {key}: found twice, first in line {lines[key]}; expected once.")
         lines[key] = line
         _find_lines(value, key, lines, path)
+
+
+def arranged(sources: Sequence[Source]) -> tuple[list[Source], str, list[Problem]]:
+    """Return the files as they should be given, the name of their base, and what is wrong with their order.
+
+    The check continues with files in the right order, so that one run shows all problems. Later files win, so a base
+    that comes late undoes the overlays before it, without a word from MONAI.
+    """
+    bases = [source for source in sources if base_of(source.content)]
+    overlays = [source for source in sources if not base_of(source.content)]
+    problems = [_two(bases[0], other) for other in bases[1:]]
+    if bases:
+        base = str(base_of(bases[0].content))
+        if sources[0] is not bases[0]:
+            problems.append(_late(bases[0], sources[0]))
+    else:
+        base = _guessed(overlays)
+        found = ", ".join(source.name for source in sources)
+        problems.append(
+            Problem("", "", f"config_file: found {found}, expected configs/{base}.yaml before: overlays alone.")
+        )
+    kept = [bases[0] if bases else shipped(base)]
+    for overlay in overlays:
+        problems += [_no_base(overlay, name) for name in overlay.overlay_on if name not in BASES]
+        wrong = [] if base in _made_for(overlay, base) else [_wrong(overlay, base)]
+        problems += wrong
+        kept += [] if wrong else [overlay]
+    return kept, base, problems
+
+
+def _made_for(overlay: Source, base: str) -> tuple[str, ...]:
+    """The bases an overlay can be laid over: those that `overlay_on` lists, or those that have one of its keys."""
+    if named := tuple(name for name in overlay.overlay_on if name in BASES):
+        return named
+    roots = {normal(key.lstrip("+")).split("::")[0] for key in overlay.content}
+    fitting = tuple(name for name in BASES if roots & shipped(name).content.keys())
+    return fitting or (base,)
+
+
+def _guessed(overlays: Sequence[Source]) -> str:
+    """The base that most of the overlays are made for."""
+    made = [_made_for(overlay, "train") for overlay in overlays]
+    return max(BASES, key=lambda name: sum(name in one for one in made))
+
+
+def _no_base(overlay: Source, name: str) -> Problem:
+    line = f":{overlay.lines['overlay_on']}" if overlay.lines else ""
+    return Problem(f"{overlay.name}{line}", "overlay_on", name, "train, inference or both", closest(name, BASES))
+
+
+def _two(first: Source, other: Source) -> Problem:
+    found = f"config_file: found {first.name} and {other.name}, expected one base"
+    return Problem("", "", f"{found}: train.yaml for training, inference.yaml for all else.")
+
+
+def _late(base: Source, first: Source) -> Problem:
+    found = f"config_file: found {base.name} after {first.name}, expected it first"
+    return Problem("", "", f"{found}: what comes later wins, and it sets every key.")
+
+
+def _wrong(overlay: Source, base: str) -> Problem:
+    made = " or ".join(f"{name}.yaml" for name in _made_for(overlay, base))
+    found = f"config_file: found {Path(overlay.name).name} on {base}.yaml, expected it on {made}"
+    advice = f"Leave it out, or give configs/{made.partition(' ')[0]} instead of {base}.yaml."
+    return Problem("", "", f"{found}: it does nothing here, or breaks it. {advice}")

@@ -8,10 +8,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.check.fit import are_items
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, shown
-from scripts.check.rule import MOST_SCALED
+from scripts.check.range import ITEMS, MOST_SCALED
+from scripts.check.schema import follows
 from scripts.check.tree import child, is_component
 from scripts.check.value import Values
 from scripts.errors import InputError
@@ -79,7 +79,7 @@ class Volumes:
     def _items(self, key: str, scale: str | None = None) -> Any:
         """See to the dictionaries that another program, or the command line, gives instead of a domain's files."""
         items = self.values[key]
-        if not are_items(items):
+        if not follows(items, ITEMS):
             return []
         yield from self._opened(key, [item["image"] for item in items], False)
         yield from self._opened(key, [item["label"] for item in items if item.get("label")], True)
