@@ -133,7 +133,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("train", {"network_def": "3"}, "a definition, with _target_, or null"),
     ("train", {"loss_weights": 3}, "keys and values"),
     ("train", {"network_def#padding_mode": 3}, "network_def::padding_mode: found 3, expected a text"),
-    ("inference", {"inferer#with_image": "often"}, "inferer::with_image: found 'often', expected true or false"),
+    ("train", {"unit_x#signed": "often"}, "unit_x::signed: found 'often', expected true or false"),
     ("train oracle", {}, "label_x: found null .*oracle.yaml, which trains on Y, wants label_y"),
     ("inference", {"overlap": 1}, "a number from 0 below 1"),
     ("inference", {"flips": 3}, "one of 1, 2, 4, 8, 16"),
