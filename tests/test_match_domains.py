@@ -100,7 +100,7 @@ def test_large_volumes_are_looked_at_in_parts_at_low_resolution() -> None:
 # The match
 
 
-@pytest.mark.parametrize("scale", [(1.0, 0.75, 0.75), (2.0, 1.0, 1.0)])
+@pytest.mark.parametrize("scale", [(1.0, 0.75, 0.75), pytest.param((2.0, 1.0, 1.0), marks=pytest.mark.long)])
 def test_the_factor_between_x_and_y_is_found(pair: Pair, scale: tuple[float, float, float]) -> None:
     match = match_volumes(pair["imageX"], pair["labelX"], resized(pair["imageY"], scale))
     np.testing.assert_allclose(match.scale_y, 1 / np.array(scale), rtol=0.1)

@@ -150,7 +150,7 @@ def rates_of(trainer: CySGANTrainer) -> dict[int, dict[str, float]]:
     return rates
 
 
-@pytest.mark.parametrize("total", [7, 17])
+@pytest.mark.parametrize("total", [7, pytest.param(17, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("name", "cut"), [(name, cut) for name in KINDS for cut in (2, STAGE + 1)])
 def test_rates_after_a_break_are_those_of_a_training_of_the_new_length(
     name: str, cut: int, total: int, tmp_path: Path
