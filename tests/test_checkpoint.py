@@ -86,7 +86,7 @@ def test_a_file_that_is_written_anew_is_old_or_new_never_half(tmp_path: Path) ->
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], cwd=BUNDLE, check=False)
     assert killed.returncode == 9
-    assert [path.read_bytes() for path in tmp_path.glob("model.pt.*.tmp")] == [b"half"]
+    assert [path.read_bytes() for path in tmp_path.glob(".*.model.pt")] == [b"half"]
     assert torch.equal(torch.load(path, weights_only=True)["a"], torch.ones(3))
     save_atomically({"a": torch.zeros(3)}, path)
     assert torch.equal(torch.load(path, weights_only=True)["a"], torch.zeros(3))
@@ -264,7 +264,7 @@ def test_a_damaged_newest_file_is_passed_over_with_a_message(tmp_path: Path, cap
     run(first)
     newest = list_checkpoints(tmp_path)[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    (tmp_path / "checkpoint_0000009.pt.tmp").write_bytes(b"half")
+    (tmp_path / ".node-1-0a.checkpoint_0000009.pt").write_bytes(b"half")
     resumed = trainer()
     with caplog.at_level(logging.INFO):
         TrainingCheckpoint(str(tmp_path), resume=True).attach(resumed)

@@ -34,11 +34,10 @@ from scripts.handlers import (
     TensorBoardLog,
     TermProgressBar,
     correlation,
-    write_table,
-    write_text,
 )
 from scripts.report import read_losses
 from scripts.representation import Affinity, Contour, Foreground, Representation, SignedDistance
+from scripts.volume_io.replacement import write_table, write_text
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -286,7 +285,7 @@ def test_panels_are_written_as_files_too(tmp_path: Path) -> None:
     assert numbers_of(tmp_path) == numbers_of(tmp_path, "y") == [1, 2]
     with Image.open(tmp_path / "panels" / "cycle_x_0000001.jpg") as picture:
         assert picture.size[0] > 6 * 160
-    assert not list((tmp_path / "panels").glob("*.tmp"))
+    assert not list((tmp_path / "panels").glob(".*"))
 
 
 @pytest.mark.usefixtures("quick")

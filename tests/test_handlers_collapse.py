@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 import torch
 from scripts.errors import InputError
-from scripts.handlers import (
-    CollapseWatch,
-    OffendingBatch,
-    PolarityWatch,
-    checkerboard,
-    lost_share,
-    training_statistics,
-    write_table,
-)
+from scripts.handlers import CollapseWatch, OffendingBatch, PolarityWatch, checkerboard, lost_share, training_statistics
+from scripts.volume_io.replacement import write_table
 
 from test_handlers import engine_of, rows_of
 

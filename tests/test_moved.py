@@ -20,6 +20,7 @@ OLD = {
     "demo": "demo",
     "flag": "flag",
     "fragmentation": "Fragmentation check_fragmentation fragmentation",
+    "handlers": "write_table write_text",
     "histogram": "MatchHistogram MatchHistogramd",
     "image_pool": "ImagePool",
     "intensity": "GreyScale ScaleGreyValues ScaleGreyValuesd Survey check_percentiles count_values grey_ends",

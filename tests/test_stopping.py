@@ -23,9 +23,10 @@ from matplotlib.figure import Figure
 from scripts.checkpoint import TrainingCheckpoint, list_checkpoints, save_atomically
 from scripts.command.start import expected_error, plain_errors
 from scripts.errors import UNFINISHED, InputError
-from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog, write_table, write_text
+from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog
 from scripts.report.style import save
 from scripts.volume_io import read_volume, write_volume
+from scripts.volume_io.replacement import write_table, write_text
 
 from test_checkpoint import run, trainer
 
@@ -184,7 +185,7 @@ def test_a_writer_killed_at_random_moments_leaves_whole_checkpoints(moments: int
         time.sleep(rng.uniform(0.02, 0.08))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        inside += any(tmp_path.glob("*.tmp"))
+        inside += any(tmp_path.glob(".*.pt"))
         found = list_checkpoints(tmp_path)
         for path in found:
             content = torch.load(path, weights_only=True)
@@ -372,7 +373,7 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_the_training_goes_on(small:
     ):
         run(again)
     assert list_checkpoints(small) == before
-    assert not list(small.glob("*.tmp"))
+    assert not list(small.glob(".*.pt"))
     filler.unlink()
     again = trainer(width=8000)
     TrainingCheckpoint(str(small), interval=2, resume=True).attach(again)
@@ -406,7 +407,7 @@ def test_a_training_on_a_full_disk_ends_in_one_line_and_leaves_what_was_whole(
     assert f"MB are free in {small}). Free some space, or choose another place." in line
     assert checkpoint(small, 2)["iteration"] == 2
     torch.load(small / "model.pt", weights_only=True)
-    left = [path.name for path in small.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+    left = [path.name for path in small.rglob("*") if path.name.startswith(".")]
     assert sorted(left) == [".model.pt.lock", ".training.lock"]
 
 

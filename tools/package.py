@@ -69,7 +69,7 @@ def twin(content: bytes) -> bytes:
 
 def write_package(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write the zip, NAME_vX.Y.Z.zip with NAME/ in it, whole or not at all, and return its path."""
-    from scripts.volume_io.paths import replacing
+    from scripts.volume_io.replacement import replacing
 
     version = json.loads(files["configs/metadata.json"])["version"]
     path = folder / f"{NAME}_v{version}.zip"

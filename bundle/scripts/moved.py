@@ -26,6 +26,7 @@ MOVED = {
     "demo": "compare.demo",
     "flag": "command.flag",
     "fragmentation": "check.fragmentation",
+    **{f"handlers.{name}": "volume_io.replacement" for name in ("write_table", "write_text")},
     "histogram": "transforms.histogram",
     "image_pool": "trainer.image_pool",
     "intensity": "transforms.intensity",

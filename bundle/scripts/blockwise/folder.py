@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from scripts.command.lock import Lock
 from scripts.errors import InputError
-from scripts.volume_io.npz import write_npz
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import write_npz, write_text
 
 __all__ = ["WorkFolder"]
 
@@ -42,8 +41,7 @@ class WorkFolder:
         wanted = json.loads(json.dumps(dict(settings)))
         file = self.path / "settings.json"
         if not file.exists():
-            with replacing(file) as temporary:
-                temporary.write_text(json.dumps(wanted, indent=1))
+            write_text(file, json.dumps(wanted, indent=1))
         try:
             found = json.loads(file.read_text())
         except (OSError, ValueError) as error:

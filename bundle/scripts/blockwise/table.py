@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from scripts.errors import InputError
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 
 __all__ = ["check_table", "write_table"]
 

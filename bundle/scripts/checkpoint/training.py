@@ -101,7 +101,7 @@ class TrainingCheckpoint:
         """
         if self._write(engine, f"checkpoint_{engine.state.iteration:07d}.pt"):
             self._remove(self._files()[: -self.keep])
-            self._remove(list(self.folder.glob("checkpoint_*.tmp")))  # of writes that were killed
+            self._remove(list(self.folder.glob(".*.checkpoint_*.pt")))  # of writes that were killed
 
     def _write(self, engine: Any, name: str) -> bool:
         by_rank = gathered({name: part.state_dict() for name, part in _own_parts(engine).items()})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-import platform
-import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import psutil
 import torch
 from ignite.engine import Engine, Events
-from scripts.errors import InputError, unwritable
+from scripts.errors import InputError
 from scripts.networks import bare
 from scripts.volume_io.cause import held_instead
+from scripts.volume_io.replacement import remove_of_killed, replacing
 from torch import nn
 
 __all__ = [
@@ -36,31 +32,19 @@ logger = logging.getLogger(__name__)
 
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
-    """`torch.save` under a temporary name in the same folder, flush, rename: `path` is old or new, never half.
+    """`torch.save` a file that is replaced at once and on the disk when this returns.
 
     Raises:
         InputError: it cannot be written (no space left, no permission, …); what was there before is untouched.
     """
     path = Path(path)
-    own = f"{path.name}.{platform.node()}-"
-    temporary = path.with_name(f"{own}{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    _remove_of_killed(path.parent, own)
+    remove_of_killed(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
             _save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise InputError(
-            f"{unwritable(path, error)} Earlier files are whole: give the same command again, a training with "
-            "--resume true."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except InputError as error:
+        advice = "Earlier files are whole: give the same command again, a training with --resume true."
+        raise InputError(f"{error} {advice}") from error
 
 
 class _Watched:
@@ -88,24 +72,6 @@ def _save(content: Any, file: BinaryIO) -> None:
         if watched.error is None:
             raise
         raise watched.error from None
-
-
-def _remove_of_killed(folder: Path, own: str) -> None:
-    """Remove what writers on this machine left that are no more; what another one writes now stays."""
-    for left in folder.glob(f"{glob.escape(own)}*.tmp"):
-        process = left.name.removeprefix(own).partition("-")[0]
-        if process.isdigit() and not psutil.pid_exists(int(process)):
-            left.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Let the new name last through a power cut, where the system flushes folders."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequence[str] = ()) -> None:

@@ -24,12 +24,12 @@ from scripts.command.bundle import BUNDLE, as_read, run_bundle
 from scripts.command.lock import Lock
 from scripts.command.start import start
 from scripts.example import write_pair
-from scripts.handlers import write_text
 from scripts.metrics import score_instances
 from scripts.report import rows_of_scores
 from scripts.report.command import report
 from scripts.report.html import write_html
 from scripts.volume_io import check_writable, read_volume
+from scripts.volume_io.replacement import write_text
 
 __all__ = ["demo"]
 

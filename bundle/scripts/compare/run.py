@@ -18,9 +18,9 @@ from scripts.classical import segment_file
 from scripts.command.bundle import BUNDLE, run_bundle
 from scripts.compare.method import Method
 from scripts.errors import InputError
-from scripts.handlers import write_text
 from scripts.metrics import score_instances
 from scripts.volume_io import read_label, read_volume, result_stem
+from scripts.volume_io.replacement import write_text
 
 __all__ = ["Run", "Target"]
 

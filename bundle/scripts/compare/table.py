@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripts.handlers import write_table, write_text
+from scripts.volume_io.replacement import write_table, write_text
 
 __all__ = ["summarise", "write_results"]
 

@@ -17,7 +17,7 @@ from monai.networks.utils import convert_to_torchscript
 from scripts.errors import InputError
 from scripts.export.note import KEY, Note, activated, packed
 from scripts.export.runner import open_export
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 from torch import Tensor, nn
 
 __all__ = ["TOLERANCE", "check_sizes", "compared", "maps_alone", "missing_packages"]

@@ -21,7 +21,7 @@ from scripts.export.file import compared, maps_alone, missing_packages, write_on
 from scripts.export.note import Note
 from scripts.export.prepared import PreparedNetwork
 from scripts.transforms.scaling import resized, scaled_shape
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 from torch import Tensor, nn
 
 __all__ = ["SUFFIX", "check_specification", "write_package"]

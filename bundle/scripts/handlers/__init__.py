@@ -11,7 +11,6 @@ from scripts.handlers.run_lock import RunLock
 from scripts.handlers.run_record import RunRecord
 from scripts.handlers.statistic import checkerboard, lost_share, training_statistics
 from scripts.handlers.stop import SignalStop
-from scripts.handlers.table import write_table, write_text
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
 from scripts.handlers.validation import Validation
@@ -37,6 +36,4 @@ __all__ = [
     "lost_share",
     "mlflow_log",
     "training_statistics",
-    "write_table",
-    "write_text",
 ]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from scripts.handlers.table import write_table, write_text
 from scripts.metrics import score_instances
 from scripts.volume_io import short_name
+from scripts.volume_io.replacement import write_table, write_text
 
 __all__ = ["InstanceScores"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ignite.engine import Engine
 from scripts.errors import InputError
-from scripts.volume_io.npz import write_npz
+from scripts.volume_io.replacement import write_npz
 from torch import Tensor
 
 __all__ = ["OffendingBatch"]

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from PIL import Image
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.report import cycle_panel
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 from torch import Tensor
 
 __all__ = ["CyclePanels"]

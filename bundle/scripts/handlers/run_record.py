@@ -21,8 +21,8 @@ import torch
 import yaml
 from ignite.engine import Engine, Events
 from scripts.command.bundle import BUNDLE
-from scripts.handlers.table import write_text
 from scripts.trainer import last_iteration
+from scripts.volume_io.replacement import write_text
 
 __all__ = ["RunRecord"]
 

@@ -1,4 +1,4 @@
-"""Small text files, written whole or not at all, and tables that grow line by line."""
+"""Tables that grow line by line."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import csv
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from scripts.errors import unwritable
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import write_table
 
-__all__ = ["GrowingTable", "read_table", "write_table", "write_text"]
+__all__ = ["GrowingTable", "read_table"]
 
 
 class GrowingTable:
@@ -93,31 +93,3 @@ def _iteration(row: Mapping[str, Any]) -> float:
         return float(row["iteration"])
     except (KeyError, ValueError):
         return math.inf
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write dictionaries as a CSV file under a temporary name, then rename it.
-
-    Args:
-        path: the file.
-        rows: with numbers or text by column.
-        columns: which come first, whether a row has them or not.
-
-    Raises:
-        InputError: it cannot be written; what was there before is untouched.
-    """
-    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(names), restval="")
-        table.writeheader()
-        table.writerows(rows)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it.
-
-    Raises:
-        InputError: it cannot be written; what was there before is untouched.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text)

@@ -12,7 +12,7 @@ from monai.bundle.utils import merge_kv
 from scripts.check.source import MARKS, read_source
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 
 __all__ = ["MODEL", "merged_configs", "write_app"]
 

@@ -18,7 +18,7 @@ from scripts.match_domains.picture import draw_match
 from scripts.transforms.scaling import checked_scale
 from scripts.volume_io import read_label
 from scripts.volume_io.files import load
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import write_text
 from scripts.volume_io.unit import MOST_APART, apart
 
 __all__ = ["main"]
@@ -87,7 +87,7 @@ def main(
     drawing = picture or str(Path(out).with_suffix(".png"))
     print(table_text(match))
     draw_match(drawing, source, target, match)
-    _write(out, overlay_text(match, [Path(name).name for name in names], seen_at))
+    write_text(Path(out), overlay_text(match, [Path(name).name for name in names], seen_at))
     print(f"wrote {out} and {drawing}")
 
 
@@ -141,11 +141,6 @@ def _spacing(value: VoxelSize, name: str) -> VoxelSize:
     if len(sizes) != 3 or not all(0 < size < float("inf") for size in sizes):
         raise InputError(f"{name} is {value!r}; expected three micrometres z,y,x above 0, such as 0.3,0.1,0.1.")
     return sizes
-
-
-def _write(path: str, text: str) -> None:
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scripts.match_domains.match import Domain, Match
 from scripts.match_domains.piece import normalised
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 
 __all__ = ["draw_match"]
 

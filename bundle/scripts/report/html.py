@@ -23,7 +23,8 @@ from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
 from scripts.volume_io import ChunkedVolume, list_volumes, open_label, open_volume, result_stem
-from scripts.volume_io.paths import check_place, replacing
+from scripts.volume_io.paths import check_place
+from scripts.volume_io.replacement import write_text
 
 __all__ = ["write_html"]
 
@@ -84,8 +85,7 @@ def write_html(
     page = _page(folder, viewers, objects, scores) | {"objects": _object_charts(objects, in_um)}
     notes += [f"{name} is not in the training's folder." for name in folder.missing]
     page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": notes}
-    with replacing(target) as temporary:
-        temporary.write_text(_rendered(page), encoding="utf-8")
+    write_text(target, _rendered(page))
 
 
 def _image_of(folder: RunFolder, instances: str | None) -> str | None:

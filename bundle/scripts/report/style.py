@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 
 __all__ = ["FAINT", "INK", "RULE", "place", "save", "write"]
 

@@ -10,7 +10,8 @@ from scripts.errors import InputError
 from scripts.volume_io import hdf5, nifti, tiff, zarr, zarr_store
 from scripts.volume_io.absent import report_absent
 from scripts.volume_io.chunked import ChunkedVolume
-from scripts.volume_io.paths import check_writable, existing, format_of, replacing, split_dataset
+from scripts.volume_io.paths import check_writable, existing, format_of, split_dataset
+from scripts.volume_io.replacement import replacing
 from scripts.volume_io.result import source_of
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import Volume, diagonal_affine, native, numeric, spacing_of

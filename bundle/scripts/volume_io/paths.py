@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from scripts.command.address import expanded
-from scripts.errors import InputError, unwritable
+from scripts.errors import InputError
 from scripts.volume_io.cause import explain
 
 __all__ = [
@@ -23,7 +21,6 @@ __all__ = [
     "format_of",
     "is_store",
     "is_zarr",
-    "replacing",
     "split_dataset",
 ]
 
@@ -167,49 +164,6 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
         raise InputError(explain(path, kind, error)) from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which takes the place of `path` once it was written whole.
-
-    Raises:
-        InputError: the file cannot be written (no permission, no space left, …); what was there before is untouched.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _put(temporary, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
-        raise InputError(str(error).replace(temporary.name, path.name)) from error
-    finally:
-        _remove(temporary)
-
-
-def _put(temporary: Path, path: Path) -> None:
-    """Move to a name; a folder that has it goes once the new one is there."""
-    old = temporary.with_name(f"{temporary.name}.old")
-    if not path.is_dir():
-        os.replace(temporary, path)
-        return
-    os.replace(path, old)
-    try:
-        os.replace(temporary, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # of a file system that can no longer be written; that it cannot is told already
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _check_store(target: Path) -> None:

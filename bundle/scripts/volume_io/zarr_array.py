@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from scripts.volume_io.paths import replacing
+from scripts.volume_io.replacement import replacing
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync

@@ -1,0 +1,129 @@
+"""Files that are replaced at once: written under a temporary name first, so that each is old or new, never half."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from scripts.errors import InputError, unwritable
+
+__all__ = ["remove_of_killed", "replacing", "write_npz", "write_table", "write_text"]
+
+_OWN = f".{platform.node()}-"
+"""Temporary names begin with this machine, the process and a random number."""
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside `path`, which takes the place of `path` once it was written whole.
+
+    Args:
+        path: the file, or a folder such as a Zarr store.
+        durable: whether the file and its name are on the disk when this returns, so that both outlast a power cut.
+
+    Raises:
+        InputError: the file cannot be written (no permission, no space left, …); what was there before is untouched.
+    """
+    temporary = path.with_name(f"{_OWN}{os.getpid()}-{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if durable:
+            _flush(temporary)
+        _put(temporary, path)
+        if durable:
+            with suppress(OSError):  # not every system flushes folders
+                _flush(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
+        raise InputError(str(error).replace(temporary.name, path.name)) from error
+    finally:
+        _remove(temporary)
+
+
+def remove_of_killed(path: Path) -> None:
+    """Remove what writers of a file on this machine left that are no more. What another one writes now stays."""
+    for left in path.parent.glob(f"{glob.escape(_OWN)}*.{glob.escape(path.name)}"):
+        process = left.name.removeprefix(_OWN).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8.
+
+    Raises:
+        InputError: it cannot be written; what was there before is untouched.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write dictionaries as a CSV file.
+
+    Args:
+        path: the file.
+        rows: with numbers or text by column.
+        columns: which come first, whether a row has them or not.
+
+    Raises:
+        InputError: it cannot be written; what was there before is untouched.
+    """
+    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(names), restval="")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as numpy's compressed .npz, which is on the disk when this returns.
+
+    Raises:
+        InputError: the file cannot be written (no permission, no space left, …); what was there before is untouched.
+    """
+    with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **dict[str, Any](arrays))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Move to a name; a folder that has it goes once the new one is there."""
+    old = temporary.with_name(f"{temporary.name}.old")
+    if not path.is_dir():
+        os.replace(temporary, path)
+        return
+    os.replace(path, old)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # of a file system that can no longer be written; that it cannot is told already
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
