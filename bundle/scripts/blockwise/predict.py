@@ -15,9 +15,10 @@ import torch
 from scripts.blockwise.folder import WorkFolder
 from scripts.blockwise.intensity import STAGE as SURVEY
 from scripts.blockwise.intensity import check_finite, intensity_range
-from scripts.blockwise.preflight import check_block, check_intensity, check_store, check_volume
+from scripts.blockwise.preflight import check_block, check_intensity, check_store
 from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
+from scripts.check.array import check_sides
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer
 from scripts.transforms.intensity import GreyScale
@@ -160,7 +161,7 @@ def predict_volume(
     """
     image, out = (os.path.abspath(os.path.expanduser(path)) for path in (image, out))  # workers' directories differ
     volume, schedule = open_volume(image), schedule or Schedule()
-    check_volume(volume)
+    check_sides(volume.shape, volume.name)
     grid = Grid.of(volume.shape, block)
     check_block(grid, prediction.inferer)
     check_intensity(prediction.intensity_range)

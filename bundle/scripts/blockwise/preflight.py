@@ -13,7 +13,6 @@ from scripts.check.run import check_decoder, check_folder
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.inferer import MapInferer
-from scripts.volume_io import ChunkedVolume
 from scripts.volume_io.grid import Grid
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "check_blockwise",
     "check_intensity",
     "check_store",
-    "check_volume",
     "checked_target",
     "one_volume",
     "refuse_evaluation",
@@ -79,17 +77,6 @@ def one_volume(image: str | Sequence[str | Mapping[str, Any]]) -> str:
     if len(images) != 1:
         raise InputError(f"image: found {len(images)} volumes, blockwise.yaml expects one. Start it for each of them.")
     return images[0]
-
-
-def check_volume(volume: ChunkedVolume, min_side: int = 4) -> None:
-    """See that every side of a volume is long enough for an image.
-
-    Raises:
-        InputError: one is not.
-    """
-    if min(volume.shape) < min_side:
-        found = f"shape {volume.shape} (z, y, x); expected at least {min_side} voxels on every side"
-        raise InputError(f"{volume.name}: {found}. Check the order of the axes, or give a larger volume.")
 
 
 def check_block(grid: Grid, inferer: MapInferer) -> None:

@@ -5,6 +5,7 @@ All go through a volume plane by plane, so that they need a few planes of memory
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scripts.check.fragmentation import check_fragmentation
 from scripts.component import connected_components
 from scripts.errors import InputError
 
-__all__ = ["check_image", "check_label", "check_label_type", "check_maps"]
+__all__ = ["check_image", "check_label", "check_label_type", "check_maps", "check_sides"]
 
 
 def check_image(array: Any, name: str, min_side: int = 4) -> None:
@@ -27,16 +28,25 @@ def check_image(array: Any, name: str, min_side: int = 4) -> None:
         InputError: not 3D, a side too short, no numbers, NaN or infinite voxels, or the same value everywhere.
     """
     volume = _volume(array, name, "image")
-    if min(volume.shape) < min_side:
-        raise InputError(
-            f"{name}: shape {volume.shape} (z, y, x); expected at least {min_side} voxels on every side. "
-            "Check the order of the axes, or give a larger volume."
-        )
+    check_sides(volume.shape, name, min_side)
     if volume.dtype.kind == "f":
         _refuse_not_finite(volume, name)
     low, high = _value_range(volume)
     if low == high:
         raise InputError(f"{name}: every voxel is {low}; expected an image. Check the file or dataset.")
+
+
+def check_sides(shape: Sequence[int], name: str, min_side: int = 4) -> None:
+    """See that every side (Z, Y, X) is long enough for an image.
+
+    Raises:
+        InputError: one is not.
+    """
+    if min(shape) < min_side:
+        raise InputError(
+            f"{name}: shape {tuple(shape)} (z, y, x); expected at least {min_side} voxels on every side. "
+            "Check the order of the axes, or give a larger volume."
+        )
 
 
 def check_label(array: Any, name: str) -> None:
