@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -86,14 +87,17 @@ def _neighbours(planes: Iterable[np.ndarray]) -> dict[int, set[int]]:
     for plane in planes:
         for label in np.unique(plane[plane > 0]).tolist():
             found.setdefault(label, set())
-        for turned in (plane, plane.T):
-            for step in range(1, REACH + 1):
-                for a, b in _touching(turned[:-step], turned[step:]):
-                    found[a].add(b)
-                    found[b].add(a)
+        for a, b in _close(plane):
+            found[a].add(b)
+            found[b].add(a)
     return found
 
 
-def _touching(near: np.ndarray, far: np.ndarray) -> set[tuple[int, int]]:
-    touch = (near != far) & (near > 0) & (far > 0)
-    return set(zip(near[touch].tolist(), far[touch].tolist(), strict=True))
+def _close(plane: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs of labels that are at most `REACH` pixels apart along an axis."""
+    pairs: set[tuple[int, int]] = set()
+    for turned, step in product((plane, plane.T), range(1, REACH + 1)):
+        near, far = turned[:-step], turned[step:]
+        touch = (near != far) & (near > 0) & (far > 0)
+        pairs.update(zip(near[touch].tolist(), far[touch].tolist(), strict=True))
+    return pairs
