@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ from scripts.networks import (
     PatchDiscriminator3D,
     ResidualSEBlock,
     SegmentationGenerator,
-    functional,
-    inputs_alone,
     layer,
 )
-from scripts.networks.arithmetic import Geometry, channel_moments, conv
+from scripts.networks.convolution import Geometry, conv
 from torch import Tensor, nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
@@ -133,83 +130,56 @@ def test_copies_of_a_generator_are_equal_and_independent() -> None:
     assert torch.equal(network(x), before)
 
 
-# ---- the same with fewer bytes moved ---------------------------------------------------------------------------------
-@pytest.fixture
-def plainly(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Treat all tensors as large at first, and let torch's own layers do all the work from the call on."""
-    monkeypatch.setattr(functional, "LARGE", 0)
-
-    def switch() -> None:
-        monkeypatch.setattr(layer, "serves", lambda *_: False)
-        monkeypatch.setattr(layer.Convolution, "forward", lambda self, x: self._conv_forward(x, self.weight, self.bias))
-        monkeypatch.setattr(layer.GroupNorm3d, "forward", nn.GroupNorm.forward)
-
-    return switch
-
-
+# ---- the same in another form ----------------------------------------------------------------------------------------
 def outcome(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Output and every gradient, by two walks back as the trainer takes them: one to the input alone, one to all."""
     x = x.detach().requires_grad_()
     y = network(x)
-    with inputs_alone():
-        (to_input,) = torch.autograd.grad(y.sin().sum(), x, retain_graph=True)
+    (to_input,) = torch.autograd.grad(y.sin().sum(), x, retain_graph=True)
     network.zero_grad()
     (y.pow(2).sum() + y.sum()).backward()
     assert x.grad is not None
     parts = {"output": y.detach(), "to the input": to_input, "all to the input": x.grad}
+    parts |= {name: buffer.clone() for name, buffer in network.named_buffers()}
     return parts | {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """To 1e-12, of the largest gradient where one is 0 but for rounding, such as that of a bias before a norm."""
     assert found.keys() == expected.keys()
     largest = max(value.abs().max() for value in expected.values())
     for name, value in expected.items():
-        # Some are 0 but for rounding, such as that of a bias before a norm.
-        torch.testing.assert_close(found[name], value, rtol=1e-7, atol=1e-11 * float(largest), msg=name)
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12 * float(largest), msg=name)
+
+
+FORMS: list[dict[str, Any]] = [
+    {},
+    {"padding_mode": "reflect", "project_lowest": False},
+    {"filters": (8, 16, 24), "isotropic_from": 0, "blocks_isotropic_from": 0, "padding_mode": "zeros"},
+    {"norm": "batch"},
+    {"norm": "channel", "squeeze_excitation": False, "non_local": False},
+    {"channels_last": False, "squeeze_excitation_bias": False},
+]
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"padding_mode": "zeros", "project_lowest": False},
-        {"padding_mode": "reflect", "project_lowest": False},
-        {"filters": (8, 16, 24), "isotropic_from": 0, "blocks_isotropic_from": 0},
-        {"norm": ["instance", {"affine": False}]},
-        {"norm": "batch"},
-        {"norm": "channel", "squeeze_excitation": False, "non_local": False},
-        {"channels_last": False, "squeeze_excitation_bias": False},
-        {"checkpoint_activations": True},
-    ],
-    ids=str,
-)
-def test_every_gradient_of_a_generator_is_that_of_torchs_layers(
-    plainly: Callable[[], None], options: dict[str, Any], batch: int
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_convolutions_of_sections_give_the_gradients_of_torchs_layers(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], batch: int
 ) -> None:
     network, x = generator(**options).train().double(), image(batch, 1, 5, 11, 12).double()
+    plain = copy.deepcopy(network)
     found = outcome(network, x)
-    network.checkpoint_activations = False
-    plainly()
-    assert_same(found, outcome(network, x))
+    monkeypatch.setattr(layer.Convolution, "forward", lambda self, x: self._conv_forward(x, self.weight, self.bias))
+    assert_same(found, outcome(plain, x))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_every_gradient_of_a_small_generator_is_that_of_torchs_layers(
-    plainly: Callable[[], None], monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    monkeypatch.setattr(functional, "LARGE", 2**20)
-    network, x = generator().train().double(), image(batch, 1, 5, 11, 12).double()
-    found = outcome(network, x)
-    plainly()
-    assert_same(found, outcome(network, x))
-
-
-def test_every_gradient_of_a_discriminator_is_that_of_torchs_layers(plainly: Callable[[], None]) -> None:
-    network, x = discriminator().double(), image(2, 3, 9, 33, 33).double()
-    found = outcome(network, x)
-    plainly()
-    assert_same(found, outcome(network, x))
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_a_generator_that_is_worked_out_again_has_the_same_gradients_and_statistics(options: dict[str, Any]) -> None:
+    network, x = generator(**options).train().double(), image(2, 1, 5, 11, 12).double()
+    again = copy.deepcopy(network)
+    again.checkpoint_activations = True
+    assert_same(outcome(again, x), outcome(network, x))
 
 
 def kept(network: nn.Module, x: Tensor) -> int:
@@ -229,11 +199,11 @@ def kept(network: nn.Module, x: Tensor) -> int:
     return sum(sizes.values())
 
 
-def test_less_than_three_fifths_is_kept_for_the_backward_pass(plainly: Callable[[], None]) -> None:
+def test_two_fifths_are_kept_for_the_backward_pass_where_stages_are_worked_out_again() -> None:
     network, x = generator(filters=(16, 32)), image(2, 1, 8, 32, 32)
-    lean = kept(network, x)
-    plainly()
-    assert lean < 0.6 * kept(network, x)
+    whole = kept(network, x)
+    network.checkpoint_activations = True
+    assert kept(network, x) < 0.4 * whole
 
 
 def test_a_frozen_network_hands_the_gradient_on_and_takes_none() -> None:
@@ -241,18 +211,6 @@ def test_a_frozen_network_hands_the_gradient_on_and_takes_none() -> None:
     network(x).pow(2).sum().backward()
     assert x.grad is not None and x.grad.abs().max() > 0
     assert all(p.grad is None for p in network.parameters())
-
-
-def test_no_gradient_of_weights_is_worked_out_where_that_of_the_input_alone_is_asked_for() -> None:
-    weight = torch.ones(3, 2, 1, 3, 3, requires_grad=True)
-    y = functional.padded_conv(
-        image(1, 2, 2, 4, 4).requires_grad_(), weight, None, Geometry((1, 1, 1), (0, 1, 1), "zeros")
-    )
-    with inputs_alone():
-        y.sum().backward(retain_graph=True)
-    assert weight.grad is None
-    y.sum().backward()
-    assert weight.grad is not None
 
 
 @pytest.mark.parametrize("mode", ["zeros", "replicate"])
@@ -270,33 +228,7 @@ def test_convolution_is_that_of_torch_in_every_form(
             torch.testing.assert_close(found, theirs(x))
 
 
-def test_moments_of_many_voxels_are_as_close_to_double_precision_as_torchs_group_norm() -> None:
-    """Added up in one number of single precision, a variance of so many voxels is off by 1e-4."""
-    torch.manual_seed(0)
-    x = (torch.randn(2, 32, 17, 129, 129) + 0.5).contiguous(memory_format=torch.channels_last_3d)
-    exact = x.double()
-    mean, variance = channel_moments(x)
-    torch.testing.assert_close(mean.double(), exact.mean((2, 3, 4)), atol=2e-6, rtol=0)
-    torch.testing.assert_close(variance.double(), exact.var((2, 3, 4), correction=0), atol=0, rtol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("channels", [3, 32])
-def test_moments_are_mean_and_variance_in_single_precision_at_least(dtype: torch.dtype, channels: int) -> None:
-    # Far from 0, where the difference of the mean square and the squared mean would be lost.
-    x = (image(2, channels, 4, 6, 5) + 100).to(dtype)
-    mean, variance = channel_moments(x)
-    exact = x.double()
-    assert mean.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    torch.testing.assert_close(mean.double(), exact.mean((2, 3, 4)), rtol=1e-6, atol=0)
-    torch.testing.assert_close(variance.double(), exact.var((2, 3, 4), correction=0), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("large", [0, 2**20])
-def test_bfloat16_gradients_point_where_those_of_single_precision_do(
-    monkeypatch: pytest.MonkeyPatch, large: int
-) -> None:
-    monkeypatch.setattr(functional, "LARGE", large)
+def test_bfloat16_gradients_point_where_those_of_single_precision_do() -> None:
     network, x = generator(filters=(16, 32)).train(), image(2, 1, 6, 24, 24)
 
     def direction(amp: bool) -> Tensor:
@@ -346,7 +278,7 @@ def test_what_a_window_shows_far_away_matters_only_to_the_published_network(
     options: str | None, independent: bool
 ) -> None:
     own = yaml.safe_load((CONFIGS / f"{options}.yaml").read_text()) if options else {}
-    network = generator(**{key.split("::")[1]: value for key, value in own.items()})
+    network = generator(**{key.split("::")[1]: value for key, value in own.items() if "::" in key})
     x = image(1, 1, 5, 65, 65)
     other = x.clone()
     other[..., 40:, 40:] += 3

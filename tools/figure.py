@@ -47,7 +47,7 @@ _COUNTS = {
 }
 
 SOURCE = "PyTorch Connectomics v1.0, projects/CySGAN, on two CPU cores"
-# In the default shape; also of the variants whose names go on with _checkpointed or _bfloat16.
+# In the default shape; also of the variants whose names end in _kept or _bfloat16.
 REFERENCE: dict[str, dict[str, float]] = {
     "train_published": {"core_seconds": 95, "peak_memory_mb": 17_900},
     "train_small": {"core_seconds": 4.3, "peak_memory_mb": 2_300},
@@ -90,7 +90,7 @@ def reference(name: str, result: Result) -> dict[str, float]:
     """The reference's figures for a workload, if it had the default shape."""
     shape = WORKLOADS[name].shape
     alike = shape is not None and tuple(result["shape"]) == shape
-    return REFERENCE.get(name.removesuffix("_bfloat16").removesuffix("_checkpointed"), {}) if alike else {}
+    return REFERENCE.get(name.removesuffix("_bfloat16").removesuffix("_kept"), {}) if alike else {}
 
 
 def read_earlier(path: Path) -> Earlier:

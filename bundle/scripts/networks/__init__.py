@@ -4,7 +4,6 @@ Both follow the published design (arXiv 2204.03082 and its released code): kerne
 fine stages, where serial sections are thicker than the in-plane voxel, and isotropic in the coarse ones.
 """
 
-from scripts.networks.arithmetic import inputs_alone
 from scripts.networks.block import NonLocalBlock, ResidualSEBlock, bare
 from scripts.networks.discriminator import PatchDiscriminator3D
 from scripts.networks.generator import SegmentationGenerator
@@ -19,5 +18,4 @@ __all__ = [
     "ResidualSEBlock",
     "SegmentationGenerator",
     "bare",
-    "inputs_alone",
 ]

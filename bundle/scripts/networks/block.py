@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import ChannelSELayer
 from monai.networks.layers.utils import get_act_layer
-from scripts.networks.functional import affine_act, moments
-from scripts.networks.layer import (
-    LEAKY,
-    LEAKY_SLOPE,
-    ConvNormAct,
-    Convolution,
-    Kernel,
-    by_moments,
-    coefficients,
-    conv_after,
-    normalisation,
-)
+from scripts.networks.layer import LEAKY, ConvNormAct, Convolution, Kernel, normalisation
 from torch import Tensor, nn
 
 __all__ = ["NonLocalBlock", "ResidualSEBlock", "bare", "enlarge"]
@@ -63,30 +50,9 @@ class ResidualSEBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, the shape of `x`."""
-        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
-            if self.is_lean(x):
-                return self.lean(x)
-        return self.act(self.conv(x) + x)
-
-    def is_lean(self, x: Tensor) -> bool:
-        """Whether the functions of `scripts.networks.functional` do this block's work."""
-        first, _, norm, _ = self._parts()
-        return first.is_lean(x) and by_moments(norm)
-
-    def _parts(self) -> tuple[Any, ...]:
-        return tuple(self.conv)
-
-    def lean(self, x: Tensor) -> Tensor:
-        """Do the same as `forward`; `x`, what both convolutions return and the result are all that is kept."""
-        first, second, norm, gate = self._parts()
-        raw = conv_after([first], second, x)
-        mean, variance = moments(raw)
-        scale, shift = coefficients(norm, mean, variance)
-        if isinstance(gate, ChannelSELayer):
-            # The mean of the normalised tensor, which need not be made for it.
-            share = gate.fc(scale * mean + shift)
-            scale, shift = scale * share, shift * share
-        return affine_act(raw, scale, shift, x, LEAKY_SLOPE)
+        y = self.conv(x)
+        y += x  # in place: nothing before it needs its value for the backward pass
+        return self.act(y)
 
 
 def _gate(channels: int, bias: bool) -> ChannelSELayer:

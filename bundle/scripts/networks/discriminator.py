@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from scripts.networks.layer import ConvNormAct, Convolution, conv_after, ordered
+from scripts.networks.layer import ConvNormAct, Convolution, ordered
 from torch import Tensor, nn
 
 __all__ = ["PatchDiscriminator3D"]
@@ -55,8 +54,4 @@ class PatchDiscriminator3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores without an activation; least squares compares them with 1 (real) and 0 (generated)."""
-        x = ordered(x, self.channels_last)
-        layers: list[Any] = list(self.layers)
-        if all(layer.is_lean(x) for layer in layers):
-            return conv_after(layers[:-1], layers[-1], x)
-        return self.layers(x)
+        return self.layers(ordered(x, self.channels_last))

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.utils import get_act_layer, get_norm_layer
-from scripts.networks.arithmetic import Geometry, conv
-from scripts.networks.functional import (
-    affine_act,
-    affine_act_conv,
-    group_norm,
-    moments,
-    own_backward,
-    padded_conv,
-    serves,
-)
+from scripts.networks.convolution import Geometry, conv
 from torch import Tensor, nn
 
 __all__ = [
     "GROUP",
     "LEAKY",
-    "LEAKY_SLOPE",
     "ChannelNorm",
     "ConvNormAct",
     "Convolution",
-    "GroupNorm3d",
-    "by_moments",
-    "coefficients",
-    "conv_after",
+    "StatisticsKept",
     "normalisation",
     "ordered",
 ]
 
-LEAKY_SLOPE = 0.2
-LEAKY = ("leakyrelu", {"negative_slope": LEAKY_SLOPE, "inplace": True})
+LEAKY = ("leakyrelu", {"negative_slope": 0.2, "inplace": True})
 GROUP = ("group", {"num_groups": 8})
 Kernel = tuple[int, ...]
 
@@ -61,9 +46,7 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolution of `input` (B, C, Z, Y, X)."""
-        if not torch.jit.is_scripting():
-            if self.is_lean(input):
-                return padded_conv(input, self.weight, self.bias, self.geometry)
+        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
             if input.device.type == "cpu" and not torch.compiler.is_exporting():
                 return conv(input, self.weight, self.bias, self.geometry)
         return self._conv_forward(input, self.weight, self.bias)
@@ -74,21 +57,6 @@ class Convolution(nn.Conv3d):
     def geometry(self) -> Geometry:
         """Stride, padding and padding mode."""
         return Geometry(self.stride, cast(Kernel, self.padding), self.padding_mode)
-
-    def is_lean(self, x: Tensor) -> bool:
-        """Whether the functions of `scripts.networks.functional` do this layer's work."""
-        return serves(x, self.out_channels) and self.padding_mode in ("replicate", "zeros")
-
-
-class GroupNorm3d(nn.GroupNorm):
-    """`nn.GroupNorm` for (B, C, Z, Y, X), parameter for parameter; backward on CPU in channels-last is 3x faster."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised tensor, the shape of `input`."""
-        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
-            if own_backward(input):
-                return group_norm(input, self.weight, self.bias, self.num_groups, self.eps)
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class ChannelNorm(nn.Module):
@@ -114,38 +82,30 @@ class ChannelNorm(nn.Module):
 
 
 def normalisation(norm: tuple | str, channels: int) -> nn.Module:
-    """Make MONAI's layer of that name, a faster one for group norm, or `ChannelNorm` for "channel"."""
+    """Make MONAI's layer of that name, or `ChannelNorm` for "channel"."""
     if norm == "channel":
         return ChannelNorm(channels)
-    layer = get_norm_layer(norm, spatial_dims=3, channels=channels)
-    if type(layer) is nn.GroupNorm and layer.affine:
-        return GroupNorm3d(layer.num_groups, channels, eps=layer.eps)
-    return layer
+    return get_norm_layer(norm, spatial_dims=3, channels=channels)
 
 
-def coefficients(norm: Any, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scale and shift, (B, C) each, with which `norm` of a tensor x is ``scale x + shift``.
+class StatisticsKept:
+    """Within it, a pass in training mode leaves the running statistics of a network's batch norms as they are.
 
-    Args:
-        norm: one for which `by_moments` holds.
-        mean: of every channel of every sample of x, (B, C).
-        variance: the same.
+    For passes that are worked out again: the statistics have seen their input already. It may be entered repeatedly,
+    since each walk back through one graph works its stages out again.
     """
-    weight, bias = norm.weight, norm.bias
-    if isinstance(norm, nn.GroupNorm):
-        members = (len(mean), norm.num_groups, -1)
-        means, variances = mean.view(members), variance.view(members)
-        # Law of total variance: no difference of large numbers, as E[x²] - E[x]² would be.
-        variance = (variances.mean(2) + means.var(2, correction=0)).repeat_interleave(means.shape[2], 1)
-        mean = means.mean(2).repeat_interleave(means.shape[2], 1)
-    inverse = torch.rsqrt(variance + norm.eps)
-    scale = inverse if weight is None else inverse * weight
-    return scale, -mean * scale if bias is None else bias - mean * scale
 
+    def __init__(self, network: nn.Module) -> None:
+        norms = (layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
+        self.norms = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms if norm.track_running_stats]
 
-def by_moments(norm: nn.Module) -> bool:
-    """Whether a norm is settled by mean and variance of each channel of each sample: group or instance norm."""
-    return isinstance(norm, nn.GroupNorm) or (isinstance(norm, nn.InstanceNorm3d) and not norm.track_running_stats)
+    def __enter__(self) -> None:
+        for norm, _, seen in self.norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, None if seen is None else seen.clone()
+
+    def __exit__(self, *_: object) -> None:
+        for norm, momentum, seen in self.norms:
+            norm.momentum, norm.num_batches_tracked = momentum, seen
 
 
 class ConvNormAct(nn.Sequential):
@@ -171,40 +131,6 @@ class ConvNormAct(nn.Sequential):
     ) -> None:
         convolution = Convolution(channels, kernel, padding_mode, stride, **options)
         super().__init__(convolution, normalisation(norm, channels[1]), get_act_layer(LEAKY))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the activated tensor."""
-        if not torch.jit.is_scripting():  # noqa: SIM102  TorchScript skips what is nested alone
-            if self.is_lean(x):
-                return self.activated(self[0](x))
-        for layer in self:
-            x = layer(x)
-        return x
-
-    def activated(self, raw: Tensor) -> Tensor:
-        """Norm and activation of what the convolution returned; both ends are kept, nothing between."""
-        return affine_act(raw, *coefficients(self[1], *moments(raw)), None, LEAKY_SLOPE)
-
-    def is_lean(self, x: Tensor) -> bool:
-        """Whether the functions of `scripts.networks.functional` do this layer's work."""
-        convolution: Any = self[0]
-        return convolution.is_lean(x) and by_moments(self[1])
-
-
-def conv_after(layers: Sequence[ConvNormAct], last: Convolution, x: Tensor) -> Tensor:
-    """Return ``last`` of ``layers`` of `x`, without keeping a tensor for the norms and activations in between.
-
-    Args:
-        layers: one or more, for all of which `is_lean` holds.
-        last: what follows them.
-        x: (B, C, Z, Y, X).
-    """
-    raw = layers[0][0](x)
-    convolutions: list[Any] = [*(layer[0] for layer in layers[1:]), last]
-    for layer, after in zip(layers, convolutions, strict=True):
-        scale, shift = coefficients(layer[1], *moments(raw))
-        raw = affine_act_conv(raw, scale, shift, after.weight, after.bias, after.geometry, LEAKY_SLOPE)
-    return raw
 
 
 def ordered(x: Tensor, channels_last: bool) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scripts.networks import inputs_alone
 from torch import Tensor
 
 __all__ = ["GradientCut"]
@@ -27,5 +26,4 @@ class GradientCut:
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of `loss` at every leaf, 0 where it does not depend on one; the graph is kept."""
-        with inputs_alone():
-            return list(torch.autograd.grad(loss, self.leaves, retain_graph=True, materialize_grads=True))
+        return list(torch.autograd.grad(loss, self.leaves, retain_graph=True, materialize_grads=True))
