@@ -100,6 +100,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("train", {"image_discriminator_def#stride": 0.5}, "image_discriminator_def::stride: found .*Did you mean strides"),
     ("train", {"scael_x": 0.5}, "scael_x: found .*Did you mean scale_x"),
+    ("train", {"_target_": "a"}, "_target_: found an unknown key"),
     ("train", {"experiment_name": "a"}, "experiment_name: found an unknown key"),
     ("train", {"learning_rate::x": 3}, "learning_rate::x: found no learning_rate"),
     ("train", {"betas::2": 3}, "betas::2: found "),

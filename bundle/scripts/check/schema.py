@@ -36,7 +36,7 @@ def config_schema(merged: Merged, base: Mapping[str, Any], allowed: Collection[s
         allowed: further keys at the top.
     """
     content = {name: value for name, value in merged.config.items() if name != "_meta_"}
-    return _Builder(referred(content), Values(base), allowed).node("", content, base)
+    return _Builder(referred(content), Values(base), allowed).mapping("", content, base, "")
 
 
 class _Builder:
@@ -54,7 +54,7 @@ class _Builder:
         if is_component(there):
             return _DEFINITION
         if isinstance(here, dict) and (there is None or isinstance(there, dict)):
-            return self._mapping(key, here, there, component)
+            return self.mapping(key, here, there, component)
         if isinstance(here, list) and any(map(is_component, here)):
             items = [self.node(f"{key}::{place}", item, None, "list") for place, item in enumerate(here)]
             return {**_TYPES[list], "prefixItems": items}
@@ -71,7 +71,8 @@ class _Builder:
         own = {"additionalProperties": False, "patternProperties": {"^_": {}}, "class": target}
         return {"type": "object", "properties": known, **own}
 
-    def _mapping(self, key: str, here: Mapping[str, Any], there: Mapping[str, Any] | None, component: str) -> Schema:
+    def mapping(self, key: str, here: Mapping[str, Any], there: Mapping[str, Any] | None, component: str) -> Schema:
+        """Return the schema of keys and values; beside what the base has, only what something refers to is known."""
         parts, unknown = {}, set()
         for name, value in here.items():
             inner = f"{key}::{name}" if key else str(name)
