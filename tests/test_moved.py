@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import pydoc
 import re
 import runpy
@@ -60,6 +61,9 @@ def test_an_old_module_runs_by_its_old_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "scripts.flag", raising=False)
     with pytest.warns(FutureWarning, match=r"scripts\.flag is now scripts\.command\.flag"):
         assert runpy.run_module("scripts.flag")["flag"]("true", "a")
+    spec = importlib.util.find_spec("scripts.demo")
+    assert spec is not None
+    assert str(spec.origin).endswith("scripts/compare/demo.py")
 
 
 @pytest.mark.parametrize("name", GONE)

@@ -7,6 +7,7 @@ Users' YAML files name classes and functions (`_target_: scripts.losses.dice_fro
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -71,7 +72,9 @@ class MovedNames:
             return None
         spec = PathFinder.find_spec(name, path)
         if spec is None or spec.origin is None:  # nothing, or a folder in which an older version left its caches
-            return ModuleSpec(name, self)  # type: ignore[arg-type]
+            place = MOVED[name.removeprefix("scripts.")].split(".")
+            file = os.path.join(*(path or ("",))[:1], *place) + ".py"  # which `python -m` makes the name of the program
+            return ModuleSpec(name, self, origin=file)  # type: ignore[arg-type]
         loader: Any = spec.loader
         run = loader.exec_module
 
