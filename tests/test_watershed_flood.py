@@ -11,9 +11,11 @@ import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
+from scripts.watershed import fine
 from scripts.watershed import flood as module
+from scripts.watershed.fine import flood_floats
 from scripts.watershed.flood import blocked_value, flood
-from scripts.watershed.turn import flood_by_heap, flood_floats
+from scripts.watershed.turn import flood_by_heap
 from skimage.segmentation import watershed
 
 import oracle
@@ -79,6 +81,20 @@ def test_labels_are_those_of_scikit_image(problem: tuple[np.ndarray, np.ndarray]
     np.testing.assert_array_equal(flood(wide, seeds), expected)
     floats = np.where(heights == 255, np.inf, heights / np.float32(255))
     np.testing.assert_array_equal(flood_floats(floats, seeds), expected)
+
+
+@settings(max_examples=50)
+@given(problems(), st.sampled_from([1, 16, 256]), st.sampled_from([1, 24]), st.sampled_from([5, 4096]))
+def test_levels_that_no_two_voxels_share(
+    problem: tuple[np.ndarray, np.ndarray], ranges: int, few: int, front: int
+) -> None:
+    heights, seeds = problem
+    smooth = gaussian_filter(heights.astype(np.float32), 1) + heights.ravel().argsort().reshape(SHAPE) * 1e-6
+    levels = np.where(heights == 255, np.inf, smooth)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_RANGES", ranges), ("_FEW", few), ("_FRONT", front)):
+            patch.setattr(fine, name, value)
+        np.testing.assert_array_equal(flood_floats(levels, seeds), oracle.watershed(levels, seeds, heights != 255))
 
 
 @pytest.mark.parametrize("case", RECORDED)

@@ -16,7 +16,7 @@ from scipy import ndimage as ndi
 from scripts.command.argument import unknown_flag
 from scripts.command.start import start
 from scripts.errors import InputError
-from scripts.watershed.turn import flood_floats
+from scripts.watershed.fine import flood_floats
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 

@@ -4,17 +4,20 @@ What is flooded, and in which order, is as in scikit-image before 0.25: the lowe
 that was reached first, and what a voxel reaches takes its instance at once. Only the order of equally low seed voxels
 is another: scikit-image leaves it to the layout of its heap, which changes with whatever else the volume holds; here
 they go in raster order. So what becomes of a region depends on nothing outside its connected part of the mask, and a
-volume can be flooded in parts. `scripts.watershed.turn` floods one voxel at a time, in this order or scikit-image's.
+volume can be flooded in parts. `scripts.watershed.fine` does the same for more levels, `scripts.watershed.turn` one
+voxel at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-__all__ = ["LEVELS", "blocked_value", "flood"]
+__all__ = ["LEVELS", "Claims", "FrontFlood", "blocked_value", "flood", "groups", "pad"]
 
 LEVELS = 65_534
 """Most levels that `flood` tells apart."""
@@ -43,31 +46,40 @@ def flood(heights: np.ndarray, seeds: np.ndarray, first: np.ndarray | None = Non
     Returns:
         Labels (Z, Y, X) int32, 0 for what is outside the mask or not reached.
     """
-    padded = tuple(size + 2 for size in heights.shape)
-    inner = (slice(1, -1),) * 3
-    state = np.full(padded, blocked_value(heights.dtype), heights.dtype)
-    state[inner] = heights
-    labels = np.zeros(padded, np.int32)
-    np.copyto(labels[inner], seeds, where=state[inner] != blocked_value(heights.dtype), casting="unsafe")
-    run = _Flood(state, labels)
+    run = FrontFlood(*pad(heights, seeds))
     if first is not None:
-        chosen = np.zeros(padded, bool)
-        chosen[inner] = first
-        run.start(np.flatnonzero(chosen & (state != run.blocked) & (labels == 0)), first_id)
-    run.finish()
-    return labels[inner]
+        run.start(first, first_id)
+    return run.finish()
 
 
-class _Flood:
-    """State of a flood over flat indices of a volume with a rim of blocked voxels."""
+def pad(heights: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Heights with a rim of `blocked_value`, and the seeds within the mask as int32."""
+    state = np.pad(heights, 1, constant_values=blocked_value(heights.dtype))
+    labels, inner = np.zeros(state.shape, np.int32), (slice(1, -1),) * 3
+    np.copyto(labels[inner], seeds, where=state[inner] != blocked_value(heights.dtype), casting="unsafe")
+    return state, labels
+
+
+def groups(keys: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each key, the lowest first, and where it stands, in order."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    cuts = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(keys)]
+    for begin, end in pairwise(cuts):
+        if end > begin:
+            yield int(ordered[begin]), order[begin:end]
+
+
+class FrontFlood:
+    """State of a flood over flat indices of a volume with a rim of blocked voxels, as `pad` gives it."""
 
     def __init__(self, state: np.ndarray, labels: np.ndarray) -> None:
         plane, line = state.shape[1] * state.shape[2], state.shape[2]
         self.steps = np.array([-plane, -line, -1, 1, line, plane])
-        self.blocked = blocked_value(state.dtype)
+        self.blocked, self.shape = blocked_value(state.dtype), state.shape
         self.index = np.int32 if state.size < 2**31 else np.int64
         self.state, self.labels = state.reshape(-1), labels.reshape(-1)
-        self.waiting: dict[int, list[np.ndarray]] = {}
+        self.waiting: dict[int, list[Any]] = {}
         self.levels: list[int] = []  # the keys of `waiting`, a heap
         for begin in range(0, self.labels.size, plane):  # by section: sorting takes 24 bytes for each seed voxel
             seeds = np.flatnonzero(self.labels[begin : begin + plane]) + begin
@@ -75,57 +87,66 @@ class _Flood:
             self.state[seeds] = self.blocked
             self._wait(seeds, heights)
 
-    def start(self, voxels: np.ndarray, label: int) -> None:
-        """Flood from voxels before anything else."""
+    def start(self, first: np.ndarray, label: int) -> None:
+        """Flood from voxels, True in (Z, Y, X), before anything else."""
+        voxels = np.flatnonzero(np.pad(first, 1).reshape(-1) & (self.state != self.blocked))
         self.labels[voxels] = label
         self.state[voxels] = self.blocked
         self._advance(voxels, -1, [])
 
-    def finish(self) -> None:
-        """Flood level by level; each front is what waits at the level, in the order of its arrival."""
+    def finish(self) -> np.ndarray:
+        """Flood level by level; returns the labels (Z, Y, X), without the rim."""
         while self.levels:
             level = heappop(self.levels)
-            arrived = self.waiting.pop(level)
-            while arrived:
-                front = np.concatenate(arrived)
-                arrived.clear()
-                for begin in range(0, len(front), _FRONT):
-                    self._advance(front[begin : begin + _FRONT], level, arrived)
+            self._flood_level(level, self.waiting.pop(level))
+        return self.labels.reshape(self.shape)[(slice(1, -1),) * 3]
 
-    def _advance(self, front: np.ndarray, level: int, arrived: list[np.ndarray]) -> None:
+    def _flood_level(self, level: int, arrived: list[Any]) -> None:
+        """Flood from all that waits at a level; each front is what arrived before, in the order of its arrival."""
+        while arrived:
+            front = np.concatenate(arrived)
+            arrived.clear()
+            for begin in range(0, len(front), _FRONT):
+                self._advance(front[begin : begin + _FRONT], level, arrived)
+
+    def _reach(self, front: np.ndarray) -> Claims:
+        """What the voxels of a front touch that nobody has, in their order; twice what two of them touch."""
         around = (front[:, None] + self.steps).reshape(-1)
         free = np.flatnonzero(self.state[around] != self.blocked)
-        voxels, source = around[free], free // 6
+        return around[free], free // 6
+
+    def _advance(self, front: np.ndarray, level: int, arrived: list[Any]) -> None:
+        voxels, source = self._reach(front)
         if (self.state[voxels] < level).any():
             voxels, source = self._drain(front, (voxels, source), level)
-        if len(voxels):
-            self._claim(voxels, self.labels[front[source]], level, arrived)
-
-    def _claim(self, voxels: np.ndarray, labels: np.ndarray, level: int, arrived: list[np.ndarray]) -> None:
-        """Give voxels, some of them named twice, to whom reached them first; they wait for their turn."""
-        turn = np.arange(-1, -1 - len(voxels), -1, dtype=np.int32)
-        self.labels[voxels[::-1]] = turn[::-1]  # of equal indices the last assignment stays, the first claim
-        first = np.flatnonzero(self.labels[voxels] == turn)
-        voxels = voxels[first]
-        heights = self.state[voxels]
-        self.labels[voxels], self.state[voxels] = labels[first], self.blocked
+        if not len(voxels):
+            return
+        voxels, heights = self._claim(voxels, self.labels[front[source]])
         now = heights == level
         if now.any():
             arrived.append(voxels[now].astype(self.index))
             voxels, heights = voxels[~now], heights[~now]
         self._wait(voxels, heights)
 
+    def _claim(self, voxels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give voxels, some of them named twice, to whom reached them first; returns each once, and its height."""
+        turn = np.arange(-1, -1 - len(voxels), -1, dtype=np.int32)
+        self.labels[voxels[::-1]] = turn[::-1]  # of equal indices the last assignment stays, the first claim
+        first = np.flatnonzero(self.labels[voxels] == turn)
+        voxels = voxels[first]
+        heights = self.state[voxels]
+        self.labels[voxels], self.state[voxels] = labels[first], self.blocked
+        return voxels, heights
+
     def _wait(self, voxels: np.ndarray, heights: np.ndarray) -> None:
-        order = np.argsort(heights, kind="stable")
-        voxels, heights = voxels[order].astype(self.index), heights[order]
-        cuts = [0, *(np.flatnonzero(heights[1:] != heights[:-1]) + 1).tolist(), len(voxels)]
-        for begin, end in pairwise(cuts):
-            if end > begin:
-                level = int(heights[begin])
-                if level not in self.waiting:
-                    self.waiting[level] = []
-                    heappush(self.levels, level)
-                self.waiting[level].append(voxels[begin:end])
+        for level, chosen in groups(heights):
+            self._queue(level, voxels[chosen].astype(self.index))
+
+    def _queue(self, key: int, voxels: Any) -> None:
+        if key not in self.waiting:
+            self.waiting[key] = []
+            heappush(self.levels, key)
+        self.waiting[key].append(voxels)
 
     def _drain(self, front: np.ndarray, claims: Claims, level: int) -> Claims:
         """Flood what lies lower than the front, one voxel at a time; returns the claims that remain, in their order.

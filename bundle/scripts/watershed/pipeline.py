@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scripts.component import connected_components
 from scripts.errors import InputError
+from scripts.watershed.fine import flood_floats
 from scripts.watershed.flood import LEVELS, blocked_value, flood
 from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
 from scripts.watershed.threshold import is_unit_scale
-from scripts.watershed.turn import flood_by_heap, flood_floats
+from scripts.watershed.turn import flood_by_heap
 from skimage.transform import resize
 
 __all__ = ["TIES", "Recipe", "decode", "flood_any", "quiet"]
