@@ -45,12 +45,12 @@ def cold() -> Iterator[None]:
 
 
 def arguments_of(command: Any) -> list[str] | None:
-    """What follows `python` and the options -u and -W ignore; None for anything but -m, -c, or a file."""
+    """What follows `python`, or `python -u`; None for anything but -m, -c, or a file."""
     words = [] if isinstance(command, str | bytes | os.PathLike) else [os.fspath(word) for word in command]
     if words[:1] != [sys.executable]:
         return None
-    while words[1:2] == ["-u"] or words[1:3] == ["-W", "ignore"]:
-        del words[1 : 2 if words[1] == "-u" else 3]
+    if words[1:2] == ["-u"]:
+        del words[1]
     is_known = len(words) > 1 and (words[1].endswith(".py") or (words[1] in ("-m", "-c") and len(words) > 2))
     return words[1:] if is_known else None
 
@@ -63,10 +63,12 @@ class Popen(subprocess.Popen):
     def _execute_child(self, *given: Any) -> None:
         asked = dict(zip(GIVEN, given, strict=True))
         arguments = arguments_of(asked["args"])
-        if ADDRESS not in os.environ or arguments is None or any(asked[name] for name in UNUSUAL):
+        environment = {**(os.environ if asked["env"] is None else asked["env"])}
+        is_unusual = any(asked[name] for name in UNUSUAL) or environment.get("PYTHONWARNINGS", "ignore") != "ignore"
+        if ADDRESS not in os.environ or arguments is None or is_unusual:
             return super()._execute_child(*given)
-        command = {"arguments": arguments, "cwd": os.path.abspath(asked["cwd"] or ".")}
-        command |= {"environment": {**(asked["env"] or os.environ)}, "session": asked["start_new_session"]}
+        command = {"arguments": arguments, "cwd": os.path.abspath(asked["cwd"] or "."), "environment": environment}
+        command |= {"session": asked["start_new_session"]}
         try:
             self._connection = socket.socket(socket.AF_UNIX)
             self._connection.connect(os.environ[ADDRESS])
