@@ -14,8 +14,14 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundleProperty, BundlePropertyConfig
 from monai.utils.module import locate
+from scripts.check.setting import MAY_CHANGE, compared_keys
 from scripts.check.source import MARKS
+from scripts.errors import InputError
+from scripts.handlers import validator
+from scripts.label_server.folder import merged_configs
 from scripts.trainer import UNPUBLISHED, CySGANTrainer
+from scripts.trainer.optimizer import adamw_for_each
+from scripts.transforms import sample_augmentation
 from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
@@ -33,6 +39,10 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
         | {"instances", "decoding_block", "decoding_halo", "blockwise_decoder"},
     ),
     "exported": (["inference"], set()),
+    "label_server": (
+        ["inference"],
+        {"displayable_configs", "label_geometry", "pre_transforms", "label_result", "post_transforms"},
+    ),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),
@@ -84,6 +94,11 @@ def test_every_overlay_is_known_here() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*OVERLAYS, *BASES}
 
 
+@pytest.mark.parametrize(("base", "most"), [("train", 450), ("inference", 170)])
+def test_a_base_can_be_read_in_one_go(base: str, most: int) -> None:
+    assert len((CONFIGS / f"{base}.yaml").read_text().splitlines()) <= most
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_an_overlay_changes_only_what_its_base_has(name: str) -> None:
     bases, added = OVERLAYS[name]
@@ -103,13 +118,15 @@ def test_what_training_and_inference_share_is_the_same(key: str) -> None:
     assert load("train")[key] == load("inference")[key]
 
 
-@pytest.mark.parametrize(("part", "scale"), [("validate", "@scale_x"), ("validate_y", "@scale_y")])
-def test_inference_in_validation_is_that_of_the_inference_config(part: str, scale: str) -> None:
+def test_inference_in_validation_is_that_of_the_inference_config() -> None:
     """But for the scale, which is each domain's own."""
-    validation, inference = load("train")[part]["inferer"], load("inference")["inferer"]
-    assert (validation["scale"], inference["scale"]) == (scale, "@scale")
+    train, inference = load("train"), load("inference")["inferer"]
+    validation = train["validate"]["inferer"]
+    assert (validation["scale"], inference["scale"]) == ("@scale_x", "@scale")
     own = {"progress": True, "scale": None}
     assert {**inference, **validation, **own} == {**validation, **inference, **own}
+    on_y = train["validate_y"]["evaluator"]
+    assert (on_y["inferer"], on_y["scale"]) == ("@validate#inferer", "@scale_y")
 
 
 @pytest.mark.parametrize(("training", "inference"), [("scale_y", "scale"), ("intensity_gamma_y", "intensity_gamma")])
@@ -211,7 +228,7 @@ def test_handlers_that_others_add_to_are_lists_of_definitions() -> None:
 
 def test_every_named_handler_is_attached() -> None:
     train = load("train")["train"]
-    parts = {"preprocessing", "dataset", "target_dataset", "patches", "sampler", "dataloader", "inferer"}
+    parts = {"preprocessing", "dataset", "target_preprocessing", "target_dataset", "patches", "dataloader", "inferer"}
     parts |= {"own_handlers", "handlers", "trainer"}
     assert sorted(train["own_handlers"]) == sorted(f"@train#{name}" for name in train if name not in parts)
 
@@ -322,59 +339,83 @@ def test_the_length_is_max_iterations_or_the_epochs_that_monai_label_sets(overla
 
 def test_monai_label_finds_what_it_looks_for() -> None:
     """It runs `run`, and adds no loader of one generator's weights where there is one."""
-    train = load("train")
-    assert train["run"] == "@training"
-    assert [handler for handler in train["train"]["handlers"] if handler["_target_"] == "CheckpointLoader"]
-    assert all("SaveImaged" not in str(one) for one in load("inference")["post_transforms"]["transforms"])
+    configs = merged_configs([], {})
+    assert configs["train"]["run"] == "@training"
+    assert [handler["_target_"] for handler in configs["train"]["train"]["handlers"]] == ["CheckpointLoader"]
+    assert {"displayable_configs", "pre_transforms", "post_transforms"} <= {*configs["inference"]}
+    assert "SaveImaged" not in str(configs["inference"]["post_transforms"])
 
 
-# Keys of train.yaml that may change when a training goes on: where things are, how often, with what, how it is shown.
-MAY_CHANGE = {
-    *("imports", "bundle_root", "dataset_dir", "output_dir", "image_x", "label_x", "image_y", "label_y", "model_path"),
-    *("start_from", "resume", "num_workers", "device", "compile", "max_iterations", "best_checkpoint", "settings"),
-    *(
-        "checkpoint_interval",
-        "validation_interval",
-        "val_interval",
-        "panel_interval",
-        "checks",
-        "size_check",
-        "initialize",
-        "training",
-    ),
-    # decoding and validation
-    *(
-        "seed_distance",
-        "decoder",
-        "overlap",
-        "window",
-        "window_padding",
-        "blending",
-        "validate",
-        "validate_y",
-        "held_out",
-    ),
-    # X and Y apart are compared; the epoch's length and the maps by the checkpoint itself, networks by their shapes
-    *("intensity_percentiles", "epoch_length", "representation", "network_def", "network"),
-    # made of the keys above; random transforms are compared by their classes, volumes by their shapes
-    *("image_discriminator_def", "map_discriminator_def", "generator_yx", "generator_xy", "networks", "optimizers"),
-    *(
-        "iterations",
-        "schedules",
-        "source_transforms",
-        "target_transforms",
-        "unit_x",
-        "unit_y",
-        "hold_out",
-    ),
-    *("resize_x", "resize_y", "to_half", "to_signed", "random_transforms", "pair_transforms", "encode_targets"),
-    *("target_volumes", "train", "run"),
+# ---- what is compared when a training is resumed ---------------------------------------------------------------------
+OF_VERSION_0_4 = {
+    *("seed", "patch_size", "sample_size", "batch_size", "scale_x", "scale_y"),
+    *("intensity_percentiles_x", "intensity_percentiles_y", "intensity_gamma_x", "intensity_gamma_y"),
+    *("holdout_fraction", "min_foreground", "foreground_share", "augmentation", "augmentation_scale", "density"),
+    *("warm_up_iterations", "semi_supervised", "loss_weights", "correlation_margin", "learning_rate", "betas", "amp"),
+    *("discriminator_learning_rate", "warm_up_learning_rate", "learning_rate_warm_up", "translation_noise"),
+    *("max_gradient_norm", "pool_size", "ema_momentum", "contour_dilation", "contour_axes", "spacing"),
+    *("distance_per_section", "distance_levels"),
 }
 
 
-def test_every_key_of_the_experiment_is_compared_when_a_training_goes_on() -> None:
-    train = load("train")
-    compared = {*train["settings"]} - {"transforms", "volumes", "files"}
-    assert compared <= {*train}
-    assert not compared & MAY_CHANGE
-    assert {*train} - compared - MAY_CHANGE == set()
+def test_the_settings_that_are_derived_are_those_that_checkpoints_of_version_0_4_hold() -> None:
+    assert set(compared_keys()) == OF_VERSION_0_4
+    assert {*load("train")} >= MAY_CHANGE
+
+
+def settings(*overlays: str, **given: Any) -> dict[str, Any]:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("train", *overlays)])
+    stand_in = {"_target_": "types.SimpleNamespace", "shapes": {"x": [[8, 8, 8]]}}
+    volumes = {"train::patches": stand_in, "source_volumes": [], "target_volumes": []}
+    parser.update({"bundle_root": str(CONFIGS.parent), **volumes, **given})
+    return dict(parser.get_parsed_content("settings"))
+
+
+def test_settings_have_the_values_of_overlays_and_of_the_command_line() -> None:
+    found = settings("light_augmentation", "baseline_source_only", max_iterations=77, pool_size=3)
+    assert {*found} == {*OF_VERSION_0_4, "transforms", "volumes", "files"}
+    assert (found["warm_up_iterations"], found["pool_size"], found["sample_size"]) == (77, 3, [16, 32, 32])
+    assert found["transforms"][:2] == ["RandDensityd", "RandFlipd"]
+    assert (found["volumes"], found["files"]) == ({"x": [[8, 8, 8]]}, {"x": [], "y": []})
+
+
+def test_keys_that_only_an_overlay_has_are_not_compared() -> None:
+    """A run's name is another each time."""
+    assert {*settings("mlflow")} == {*settings()}
+
+
+# ---- parts that one definition makes ---------------------------------------------------------------------------------
+def test_one_optimiser_of_several_can_be_changed() -> None:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("train", "ablation_frozen_discriminator_s")])
+    parser.update({"bundle_root": str(CONFIGS.parent), "optimizers::generator_xy::weight_decay": 0.5})
+    optimizers = parser.get_parsed_content("optimizers")
+    assert list(optimizers) == ["warm_up", "generator_yx", "generator_xy", *(f"discriminator_{of}" for of in "xys")]
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
+    assert rates == {
+        **dict.fromkeys(["generator_yx", "generator_xy"], 0.001),
+        **dict.fromkeys(["discriminator_x", "discriminator_y"], 0.0005),
+        **{"warm_up": 0.003, "discriminator_s": 0.0},
+    }
+    with pytest.raises(InputError, match="optimizers::discriminator_x: found rate, expected some of learning_rate"):
+        adamw_for_each({"discriminator_x": nn.Conv3d(1, 1, 1)}, discriminator_x={"rate": 0.1})
+    decays = {name: optimizer.param_groups[0]["weight_decay"] for name, optimizer in optimizers.items()}
+    assert decays == {**dict.fromkeys(optimizers, 1e-4), "generator_xy": 0.5}
+
+
+def test_amounts_of_one_augmentation_can_be_changed() -> None:
+    published, changed = (
+        sample_augmentation([8, 8, 8], {"cut_noise": 1.0}, amounts=amounts).transforms
+        for amounts in (None, {"missing_parts": {"half_width": 0.1}})
+    )
+    widths = [one[-2].transform.half_width for one in (published, changed)]
+    assert widths == [0.3, 0.1]
+    assert [one[-5].transform.prob for one in (published, changed)] == [1.0, 1.0]
+    with pytest.raises(InputError, match="augmentation: found cut_nose, expected some of misalignment"):
+        sample_augmentation([8, 8, 8], {"cut_nose": 1.0})
+
+
+def test_there_is_no_validator_where_there_are_no_volumes() -> None:
+    for dataset in (None, []):
+        assert validator(dataset, nn.Conv3d(1, 1, 1), None, None, "x_", "validation") is None

@@ -428,7 +428,7 @@ def test_mlflow_is_told_of_every_term_the_settings_and_the_scores(train: Run, vo
     pytest.importorskip("alembic", reason="the extra mlflow is not installed")
     out = tmp_path / "new" / "folder"
     logged = {"iteration_log": "$lambda engine, iteration: True"}
-    changed = {f"train::handlers::1::{name}": value for name, value in logged.items()}
+    changed = {f"train::handlers::0::{name}": value for name, value in logged.items()}
     workflow = train("mlflow", output_dir=out, label_y=volumes / "labelY.tif", seed=3, **changed)
     client = mlflow.MlflowClient(tracking_uri=workflow.parser.get_parsed_content("tracking_uri"))
     [run] = client.search_runs([client.get_experiment_by_name("cysgan").experiment_id])

@@ -16,15 +16,30 @@ from scripts.check.problem import Problem, refuse
 from scripts.check.running import check_run
 
 if TYPE_CHECKING:
-    from scripts.check.transform import CheckImaged, CheckLabeld
+    from scripts.check.setting import run_settings
+    from scripts.check.transform import CheckImaged, CheckLabeld, read_and_checked
 
-__all__ = ["CheckImaged", "CheckLabeld", "Findings", "Problem", "check_config", "check_run", "refuse"]
+__all__ = [
+    "CheckImaged",
+    "CheckLabeld",
+    "Findings",
+    "Problem",
+    "check_config",
+    "check_run",
+    "read_and_checked",
+    "refuse",
+    "run_settings",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # The transforms import MONAI, which takes seconds that a check of the configuration need not wait.
-    if name not in ("CheckImaged", "CheckLabeld"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from scripts.check import transform
+    # These import MONAI, which takes seconds that a check of the configuration need not wait.
+    if name in ("CheckImaged", "CheckLabeld", "read_and_checked"):
+        from scripts.check import transform
 
-    return getattr(transform, name)
+        return getattr(transform, name)
+    if name == "run_settings":
+        from scripts.check.setting import run_settings
+
+        return run_settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

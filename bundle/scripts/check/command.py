@@ -19,8 +19,11 @@ from scripts.errors import InputError
 
 __all__ = ["Findings", "check", "check_config", "check_merged"]
 
-RUN_IDS = ("run", "training", "inference", "evaluating", "initialize", "finalize", "imports", "_meta_")
-"""What MONAI's command looks up by itself."""
+RUN_IDS = (
+    *("run", "training", "inference", "evaluating", "initialize", "finalize", "imports", "_meta_"),
+    *("pre_transforms", "post_transforms"),
+)
+"""What MONAI's command, and MONAI Label, look up by themselves."""
 TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0")
 """What `--tracking` adds, or takes from the command line."""
 Files = str | Path | Sequence[str | Path]

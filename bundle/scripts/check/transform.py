@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import LoadImaged, MapTransform
 from monai.utils import convert_data_type, ensure_tuple_rep
 from scripts.check.array import check_image, check_label
 from scripts.volume_io import Place, turn_to
 from scripts.volume_io.volume import as_voxel_size
 
-__all__ = ["CheckImaged", "CheckLabeld"]
+__all__ = ["CheckImaged", "CheckLabeld", "read_and_checked"]
+
+
+def read_and_checked(keys: Sequence[str] = ("image",)) -> list[MapTransform]:
+    """Return the transforms that read volumes (1, Z, Y, X) of any format and check them.
+
+    Args:
+        keys: `image`, and `label` for its labels.
+    """
+    reading = LoadImaged(keys, "scripts.volume_io.VolumeReader", dtype=None, ensure_channel_first=True)
+    checks: list[MapTransform] = [CheckImaged("image")]
+    return [reading, *checks, *([CheckLabeld("label", image_key="image")] if "label" in keys else [])]
 
 
 class CheckImaged(MapTransform):

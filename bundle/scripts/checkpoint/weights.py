@@ -159,7 +159,7 @@ class WeightsSaver:
         event: name of the engine's event, "completed" or a custom one such as "warm_up_completed".
         interval: also every so many iterations, 0 for not.
         map_names: the maps that the network predicts, noted in the state dict's metadata (where torch keeps versions of
-            modules), so that its keys stay those of the network.
+            modules), so that its keys stay those of the network; by default the maps of the trainer.
     """
 
     def __init__(
@@ -177,6 +177,7 @@ class WeightsSaver:
     def attach(self, engine: Engine) -> None:
         """Write on the event, and every `interval` iterations."""
         self.wrote = engine.state.iteration > 0  # resumed: what is there is its own
+        self.map_names = self.map_names or list(getattr(getattr(engine, "representation", None), "names", ()))
         known = {event.value: event for event in Events}
         engine.add_event_handler(known.get(self.event, self.event), self)
         if self.interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from fire.parser import DefaultParseValue
 from scripts.command.argument import PATHS
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
-__all__ = ["BUNDLE", "as_read", "listed", "run_bundle"]
+__all__ = ["BUNDLE", "as_read", "listed", "parser_at_work", "run_bundle"]
 
 BUNDLE = Path(__file__).resolve().parents[2]
 """The folder of this bundle."""
@@ -93,6 +94,21 @@ def _typed(key: str, value: Any) -> str:
     text = str(value)
     is_name = key in PATHS and isinstance(value, str | os.PathLike)
     return repr(text) if is_name and DefaultParseValue(text) != text and not text.startswith("[") else text
+
+
+def parser_at_work() -> Any:
+    """Return MONAI's parser of the configuration that is being turned into objects; None where none is at work.
+
+    MONAI gives an object no way to refer to the whole that it is part of. But the parser is at work while it makes the
+    object, and so is among the callers. By name: MONAI Label may have loaded its class twice.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if type(parser).__name__ == "ConfigParser":
+            return parser
+        frame = frame.f_back
+    return None
 
 
 def listed(value: Any) -> list[str]:

@@ -6,8 +6,8 @@ without the break, and the number of worker processes makes no difference.
 """
 
 from scripts.dataset.item import volume_items
-from scripts.dataset.loader import TrainingLoader
+from scripts.dataset.loader import TrainingLoader, whole_volumes
 from scripts.dataset.patch import PatchPairs, PatchSampler
 from scripts.dataset.sampler import EndlessSampler
 
-__all__ = ["EndlessSampler", "PatchPairs", "PatchSampler", "TrainingLoader", "volume_items"]
+__all__ = ["EndlessSampler", "PatchPairs", "PatchSampler", "TrainingLoader", "volume_items", "whole_volumes"]

@@ -13,7 +13,7 @@ from scripts.handlers.statistic import checkerboard, lost_share, training_statis
 from scripts.handlers.stop import SignalStop
 from scripts.handlers.tensorboard import TensorBoardLog
 from scripts.handlers.tracking import mlflow_log
-from scripts.handlers.validation import Validation
+from scripts.handlers.validation import Validation, validator
 from scripts.trainer import PlainErrors
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "lost_share",
     "mlflow_log",
     "training_statistics",
+    "validator",
 ]

@@ -28,7 +28,7 @@ class CyclePanels:
 
     Args:
         log_dir: folder of `panels/`.
-        representation: names the map channels and brings them to [0, 1].
+        representation: names the map channels and brings them to [0, 1]; by default the trainer's.
         interval: iterations between images.
         keep: files of each cycle, at least 2.
         log: of TensorBoard, which gets the images too; None for files alone.
@@ -37,7 +37,7 @@ class CyclePanels:
     def __init__(
         self,
         log_dir: str,
-        representation: Any,
+        representation: Any = None,
         interval: int = 500,
         keep: int = 24,
         log: TensorBoardLog | None = None,
@@ -47,6 +47,8 @@ class CyclePanels:
 
     def attach(self, engine: Engine) -> None:
         """Write every `interval` iterations."""
+        if self.representation is None:
+            self.representation = getattr(engine, "representation", None)
         engine.add_event_handler(Events.STARTED, self._clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
 

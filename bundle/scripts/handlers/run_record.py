@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ import psutil
 import torch
 import yaml
 from ignite.engine import Engine, Events
-from scripts.command.bundle import BUNDLE
+from scripts.command.bundle import BUNDLE, parser_at_work
 from scripts.trainer import last_iteration
 from scripts.volume_io.replacement import write_text
 
@@ -97,18 +96,9 @@ class RunRecord:
 
 
 def _configuration() -> dict[str, Any] | None:
-    """The merged configuration that is being turned into objects; None where nobody parses one.
-
-    MONAI gives an object no way to refer to the whole that it is part of. But the parser is at work while it makes the
-    object, and so is among the callers. By name: MONAI Label may have loaded its class twice.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        parser: Any = frame.f_locals.get("self")
-        if type(parser).__name__ == "ConfigParser":
-            return dict(json.loads(json.dumps(parser.get(), default=str)))
-        frame = frame.f_back
-    return None
+    """The merged configuration that is being turned into objects; None where nobody parses one."""
+    parser = parser_at_work()
+    return None if parser is None else dict(json.loads(json.dumps(parser.get(), default=str)))
 
 
 def _command(processes: int) -> str | None:

@@ -29,15 +29,18 @@ class SignalStop:
     Of several processes all stop at the same iteration, as soon as one of them was asked.
 
     Args:
-        interval: iterations after which several processes ask each other; each time a GPU finishes what it does.
+        interval: iterations after which several processes ask each other; each time a GPU finishes what it does. By
+            default 1 on a CPU and 10, as often as losses are looked at, on a GPU.
     """
 
-    def __init__(self, interval: int = 1) -> None:
+    def __init__(self, interval: int | None = None) -> None:
         self.interval, self.asked = interval, False
         self.before: dict[int, Any] = {}
 
     def attach(self, engine: Any) -> None:
         """Listen from the start of a run to its end."""
+        device = torch.device(getattr(engine.state, "device", None) or "cpu")
+        self.interval = self.interval or (1 if device.type == "cpu" else 10)
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop)
         engine.add_event_handler(Events.COMPLETED, self._report)
@@ -67,7 +70,7 @@ class SignalStop:
     def _any_asked(self, engine: Any) -> bool:
         if idist.get_world_size() == 1:
             return self.asked
-        if engine.state.iteration % self.interval:
+        if engine.state.iteration % (self.interval or 1):
             return False
         # torch's own, on the trainer's device: ignite's wants to have begun the processes itself
         asked = torch.tensor(float(self.asked), device=engine.state.device)

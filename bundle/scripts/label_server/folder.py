@@ -20,12 +20,16 @@ MODEL = "cysgan"
 """Name of the model at the server."""
 _BASES = ("inference", "train")
 _LINKED = ("scripts", "models")
+# Where there is a loader of weights, MONAI Label adds none of its own, which would give them to one of the two
+# generators alone: see start_from.
+_LOADER = {"_target_": "CheckpointLoader", "_disabled_": True, "load_path": "", "load_dict": {}}
 
 
 def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Merge overlays and keys into inference.yaml and train.yaml: MONAI Label opens one file of each, no overlays.
 
-    Each goes where its key is one of the base's: into one of the two, or both.
+    What MONAI Label needs comes first: label_server.yaml, and a loader of weights. Each overlay and key then goes where
+    it is one of the base's: into one of the two, or both.
 
     Args:
         overlays: YAML files, the later ones win.
@@ -40,6 +44,10 @@ def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> d
     parsers = {
         base: ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs" / f"{base}.yaml")) for base in _BASES
     }
+    for key, value in read_source(BUNDLE / "configs" / "label_server.yaml").content.items():
+        if key not in MARKS:
+            merge_kv(parsers["inference"], key, value)
+    merge_kv(parsers["train"], "train::handlers", [dict(_LOADER)])
     for overlay in overlays:
         _merge(parsers, read_source(overlay).content, str(overlay))
     _merge(parsers, {key.replace("#", "::"): value for key, value in keys.items()}, "the command line")

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.optimizers import WarmupCosineSchedule
+from scripts.errors import InputError
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-__all__ = ["Schedule", "adamw", "gradient_norm", "has_gradient", "warm_up_cosine"]
+__all__ = ["Schedule", "adamw", "adamw_for_each", "gradient_norm", "has_gradient", "warm_up_cosine"]
+
+_OPTIONS = ("learning_rate", "betas", "weight_decay")
 
 
 def adamw(
@@ -31,6 +34,27 @@ def adamw(
     beta_1, beta_2 = betas
     # One kernel for all parameters; on a GPU it also reads a loss scaler's verdict without waiting for it.
     return AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(beta_1, beta_2), fused=True)
+
+
+def adamw_for_each(networks: Mapping[str, nn.Module], **options: Mapping[str, Any] | Optimizer) -> dict[str, Optimizer]:
+    """Make an optimiser for each network by `adamw`.
+
+    Args:
+        networks: by name. A wrapper for several processes has the parameters of what it wraps.
+        **options: of `adamw`, by the network's name; `warm_up` is a second optimiser of generator_yx. An optimiser in
+            their place is taken as it is.
+
+    Raises:
+        InputError: there is no such option.
+    """
+    made: dict[str, Optimizer] = {}
+    for name, given in options.items():
+        if not isinstance(given, Optimizer):
+            if unknown := [option for option in given if option not in _OPTIONS]:
+                raise InputError(f"optimizers::{name}: found {unknown[0]}, expected some of {', '.join(_OPTIONS)}.")
+            given = adamw(networks["generator_yx" if name == "warm_up" else name], **given)
+        made[name] = given
+    return made
 
 
 class Schedule(WarmupCosineSchedule):

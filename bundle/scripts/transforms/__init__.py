@@ -23,6 +23,7 @@ from scripts.transforms.grey import RandGreyValue, RandGreyValued
 from scripts.transforms.histogram import MatchHistogram, MatchHistogramd
 from scripts.transforms.hold_out import HoldOutd
 from scripts.transforms.intensity import ScaleGreyValues, ScaleGreyValuesd
+from scripts.transforms.sample import sample_augmentation
 from scripts.transforms.scaling import ScaleVolume, ScaleVolumed
 from scripts.transforms.section import RandMisalignment, RandMisalignmentd, RandMissingSection, RandMissingSectiond
 from scripts.transforms.target import DecodeInstances, DecodeInstancesd, EncodeTargets, EncodeTargetsd
@@ -60,4 +61,5 @@ __all__ = [
     "ScaleGreyValuesd",
     "ScaleVolume",
     "ScaleVolumed",
+    "sample_augmentation",
 ]

@@ -25,7 +25,11 @@ class HoldOutd(MapTransform):
     """
 
     def __init__(
-        self, keys: Sequence[str] | str, fraction: float = 0.1, part: str = "train", min_size: Sequence[int] = (1, 1, 1)
+        self,
+        keys: Sequence[str] | str = ("image", "label"),
+        fraction: float = 0.1,
+        part: str = "train",
+        min_size: Sequence[int] = (1, 1, 1),
     ) -> None:
         super().__init__(keys)
         if part not in ("train", "validation") or not 0 <= fraction <= 0.5:

@@ -101,7 +101,7 @@ class ScaleGreyValuesd(MapTransform):
 
     def __init__(
         self,
-        keys: KeysCollection,
+        keys: KeysCollection = "image",
         percentiles: Sequence[float] = (0.5, 99.5),
         gamma: float = 1.0,
         signed: bool = True,

@@ -21,7 +21,7 @@ from scripts.volume_io.result import check_results, result_name, result_stem, sh
 from scripts.volume_io.zarr_store import ZarrVolume, create_zarr, open_zarr_for_writing
 
 if TYPE_CHECKING:
-    from scripts.volume_io.adapter import VolumeReader, VolumeWriter
+    from scripts.volume_io.adapter import VolumeReader, VolumeWriter, save_result
 
 __all__ = [
     "NAMES_ATTRIBUTE",
@@ -47,6 +47,7 @@ __all__ = [
     "read_volume",
     "result_name",
     "result_stem",
+    "save_result",
     "short_name",
     "split_dataset",
     "turn_to",
@@ -58,7 +59,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The adapter imports MONAI, which takes seconds that command lines working on files alone need not wait.
-    if name not in ("VolumeReader", "VolumeWriter"):
+    if name not in ("VolumeReader", "VolumeWriter", "save_result"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from scripts.volume_io import adapter
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from monai.config import DtypeLike, NdarrayOrTensor, PathLike
 from monai.data import ImageReader, ImageWriter
+from monai.transforms import SaveImaged
 from monai.utils import convert_data_type, ensure_tuple, get_equivalent_dtype
 from scripts.errors import InputError
 from scripts.volume_io.files import load, write_volume
 from scripts.volume_io.paths import SUFFIXES, is_zarr, split_dataset
+from scripts.volume_io.result import result_name
 from scripts.volume_io.volume import fitting_integer
 
-__all__ = ["VolumeReader", "VolumeWriter"]
+__all__ = ["VolumeReader", "VolumeWriter", "save_result"]
 
 
 class VolumeReader(ImageReader):
@@ -181,3 +184,35 @@ def _scaled(array: np.ndarray, scale: int, to_nearest: bool) -> np.ndarray:
         plane = np.clip(array[index], 0, 1).astype(np.float32) * np.float32(scale)
         scaled[index] = np.rint(plane) if to_nearest else plane
     return scaled
+
+
+def save_result(
+    keys: str,
+    output_dir: str,
+    output_ext: str = ".tif",
+    output_postfix: str | None = None,
+    output_dtype: Any = np.float32,
+    **writing: Any,
+) -> SaveImaged:
+    """Make the transform that writes a result beside others, named after its volume.
+
+    Args:
+        keys: the result, (C, Z, Y, X).
+        output_dir: folder of the files.
+        output_ext: extension, which says the format.
+        output_postfix: what the name ends in, by default the key.
+        output_dtype: see `VolumeWriter`.
+        **writing: of `VolumeWriter`, such as `channel_names` or `labels`.
+    """
+    writer: Any = partial(VolumeWriter, **writing)  # as MONAI's own configurations hand it over
+    return SaveImaged(
+        keys,
+        writer=writer,
+        output_dir=output_dir,
+        output_name_formatter=result_name,
+        output_postfix=output_postfix or keys,
+        output_ext=output_ext,
+        output_dtype=output_dtype,
+        separate_folder=False,
+        resample=False,
+    )
