@@ -15,7 +15,7 @@ from scripts.watershed import fine
 from scripts.watershed import flood as module
 from scripts.watershed.fine import flood_floats
 from scripts.watershed.flood import blocked_value, flood
-from scripts.watershed.turn import flood_by_heap
+from scripts.watershed.turn import flood_by_heap, keys_of
 from skimage.segmentation import watershed
 
 import oracle
@@ -157,6 +157,13 @@ def test_a_part_of_the_mask_does_not_depend_on_the_others() -> None:
     whole = flood(heights, seeds)
     for part in (slice(0, 4), slice(5, 9)):
         np.testing.assert_array_equal(flood(heights[part], seeds[part]), whole[part])
+
+
+def test_keys_keep_the_order_of_more_levels_than_a_small_volume_has() -> None:
+    heights = np.array([0, 1, 2**22, 2**23, 2**31, 2**32 - 2], np.uint32)
+    keys = keys_of(heights)
+    assert keys == sorted(keys)
+    assert keys[0] >= 0
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

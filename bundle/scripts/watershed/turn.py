@@ -55,7 +55,8 @@ def ranked(heights: np.ndarray) -> np.ndarray:
 
 def keys_of(heights: np.ndarray) -> list[int]:
     """Keys of voxels that were reached in this order, before any other."""
-    return ((heights.astype(np.int64) << _TURNS) | np.arange(len(heights))).tolist()
+    # Python's integers: of 2²³ levels or more, a key does not fit into 64 bits
+    return [height << _TURNS | turn for turn, height in enumerate(heights.tolist())]
 
 
 def flood_in_turn(
