@@ -349,6 +349,9 @@ def test_monai_label_finds_what_it_looks_for() -> None:
     assert [handler["_target_"] for handler in configs["train"]["train"]["handlers"]] == ["CheckpointLoader"]
     assert {"displayable_configs", "pre_transforms", "post_transforms"} <= {*configs["inference"]}
     assert "SaveImaged" not in str(configs["inference"]["post_transforms"])
+    # it evaluates what stands at the top, where the volumes of X that nobody has named must not be looked up
+    named = {key for key, value in configs["train"].items() if isinstance(value, dict) and "@image_x" in value.values()}
+    assert named == set()
 
 
 # ---- what is compared when a training is resumed ---------------------------------------------------------------------
@@ -372,7 +375,7 @@ def settings(*overlays: str, **given: Any) -> dict[str, Any]:
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("train", *overlays)])
     stand_in = {"_target_": "types.SimpleNamespace", "shapes": {"x": [[8, 8, 8]]}}
-    volumes = {"train::patches": stand_in, "source_volumes": [], "target_volumes": []}
+    volumes = {"train::patches": stand_in, "train::dataset::data": [], "target_volumes": []}
     parser.update({"bundle_root": str(CONFIGS.parent), **volumes, **given})
     return dict(parser.get_parsed_content("settings"))
 
