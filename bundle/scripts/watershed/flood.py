@@ -81,6 +81,7 @@ class FrontFlood:
         self.state, self.labels = state.reshape(-1), labels.reshape(-1)
         self.waiting: dict[int, list[Any]] = {}
         self.levels: list[int] = []  # the keys of `waiting`, a heap
+        # Seeds enter in raster order, which only their own region decides: so parts give what the whole gives.
         for begin in range(0, self.labels.size, plane):  # by section: sorting takes 24 bytes for each seed voxel
             seeds = np.flatnonzero(self.labels[begin : begin + plane]) + begin
             heights = self.state[seeds]
@@ -117,11 +118,14 @@ class FrontFlood:
 
     def _advance(self, front: np.ndarray, level: int, arrived: list[Any]) -> None:
         voxels, source = self._reach(front)
+        # A hollow behind the front belongs whole to whom reaches it first. A heap sees to that by itself, as what is
+        # lower goes before the rest of the front. A front is flooded at once, so its hollows are filled first.
         if (self.state[voxels] < level).any():
             voxels, source = self._drain(front, (voxels, source), level)
         if not len(voxels):
             return
         voxels, heights = self._claim(voxels, self.labels[front[source]])
+        # What is as high as the front is the next front of this level; the rest waits for its own level.
         now = heights == level
         if now.any():
             arrived.append(voxels[now].astype(self.index))
@@ -130,6 +134,7 @@ class FrontFlood:
 
     def _claim(self, voxels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give voxels, some of them named twice, to whom reached them first; returns each once, and its height."""
+        # The labels serve as scratch paper: negative turns, which no instance has. numpy.unique would sort all claims.
         turn = np.arange(-1, -1 - len(voxels), -1, dtype=np.int32)
         self.labels[voxels[::-1]] = turn[::-1]  # of equal indices the last assignment stays, the first claim
         first = np.flatnonzero(self.labels[voxels] == turn)
