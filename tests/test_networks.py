@@ -157,6 +157,7 @@ FORMS: list[dict[str, Any]] = [
     {"padding_mode": "reflect", "project_lowest": False},
     {"filters": (8, 16, 24), "isotropic_from": 0, "blocks_isotropic_from": 0, "padding_mode": "zeros"},
     {"norm": "batch"},
+    {"norm": ("instance", {"affine": True, "track_running_stats": True})},
     {"norm": "channel", "squeeze_excitation": False, "non_local": False},
     {"channels_last": False, "squeeze_excitation_bias": False},
 ]

@@ -89,14 +89,14 @@ def normalisation(norm: tuple | str, channels: int) -> nn.Module:
 
 
 class StatisticsKept:
-    """Within it, a pass in training mode leaves the running statistics of a network's batch norms as they are.
+    """Within it, a pass in training mode leaves the running statistics of a network's norms as they are.
 
     For passes that are worked out again: the statistics have seen their input already. It may be entered repeatedly,
     since each walk back through one graph works its stages out again.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        norms = (layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
+        norms = (layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._NormBase))
         self.norms = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms if norm.track_running_stats]
 
     def __enter__(self) -> None:
