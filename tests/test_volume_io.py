@@ -305,6 +305,14 @@ def test_scaled_nifti_becomes_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(array, example() * 0.5 + 2)
 
 
+def test_scaled_nifti_of_complex_numbers_is_refused(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(example(np.complex64).T, np.eye(4))
+    image.header.set_slope_inter(0.5, 2)
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"a\.nii: values of type complex64; expected integers or floats"):
+        read_volume(tmp_path / "a.nii")
+
+
 def test_an_affine_is_written_to_nifti_and_its_lengths_elsewhere(tmp_path: Path) -> None:
     affine = OBLIQUE[:, [2, 1, 0, 3]]
     for name in ("a.nii", "a.tif"):

@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.volume_io.chunked import ChunkedVolume, Layout, plane_chunks
 from scripts.volume_io.paths import decoding
 from scripts.volume_io.unit import warn_once
-from scripts.volume_io.volume import fitting_integer, spacing_of
+from scripts.volume_io.volume import fitting_integer, numeric, spacing_of
 
 __all__ = ["NiftiVolume", "open_parts", "write"]
 
@@ -61,6 +61,7 @@ def open_parts(path: Path) -> NiftiVolume:
     with decoding(path, "NIfTI"):
         image: Any = nibabel.load(path)
         kept = len(volume_shape(image.shape, path))
+        numeric(image.get_data_dtype(), path)  # before the scale makes it float32
         shape = tuple(image.shape[::-1])
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         dtype = np.dtype(np.float32) if scaled else image.get_data_dtype()
