@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from scripts.volume_io import (
     open_zarr_for_writing,
     read_volume,
     write_volume,
+    zarr_array,
 )
 
 from warm import cold
@@ -266,6 +269,37 @@ def test_nothing_goes_on_where_a_chunk_is_damaged(tmp_path: Path) -> None:
             volume[...]
         assert not asyncio.all_tasks(zarr.core.sync.loop[0])
     np.testing.assert_array_equal(volume[2:], example()[2:])
+
+
+def test_threads_that_find_damage_at_once_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [stored(tmp_path / f"{name}.zarr", 2, chunks=(20, 30, 40)) for name in "ab"]
+    for name in names:
+        (name / "0.0.0").write_bytes(b"nothing")
+    read_volume(stored(tmp_path / "c.zarr", 2))  # which starts zarr's loop
+    both, errors = threading.Barrier(2, timeout=20), list[InputError]()
+
+    def sync_at_once(work: Any) -> None:
+        """Have the loop find the work of both threads when it comes back from a pause."""
+        if both.wait() == 0:
+            zarr.core.sync.loop[0].call_soon_threadsafe(time.sleep, 0.3)
+        both.wait()
+        zarr.core.sync.sync(work)
+
+    def read(name: Path) -> None:
+        try:
+            read_volume(name)
+        except InputError as error:
+            errors.append(error)
+
+    monkeypatch.setattr(zarr_array, "sync", sync_at_once)
+    threads = [threading.Thread(target=read, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert len(errors) == 2 and all("0.0.0" in str(error) for error in errors)
 
 
 @FORMATS

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import zarr
@@ -26,6 +27,7 @@ __all__ = ["complete_attributes", "make_array", "open_array", "read_part", "writ
 
 Array = zarr.Array[Any]
 Box = tuple[slice, ...]
+_waiting = WeakSet[asyncio.Task[Any]]()
 
 # Two chunks at a time are in memory, packed and unpacked, and two threads decode them.
 zarr.config.set({"async.concurrency": 2, "threading.max_workers": 2})
@@ -137,7 +139,9 @@ def _together(array: Array) -> Iterator[None]:
 
 
 async def _others() -> None:
-    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+    task: Any = asyncio.current_task()
+    _waiting.add(task)  # so that of two threads that wait, the second one does not wait for the first one
+    if tasks := asyncio.all_tasks().difference(_waiting):
         await asyncio.wait(tasks)
 
 
