@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import platform
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +16,9 @@ import h5py
 import numpy as np
 import pytest
 from scripts.errors import InputError
-from scripts.volume_io import read_volume, write_volume
+from scripts.volume_io import read_volume, replacement, write_volume
 from scripts.volume_io.hdf5_sink import Sink
+from scripts.volume_io.replacement import write_npz
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 FORMATS = ["a.h5", "a.h5::deep/raw", "a.tif", "a.ome.tif", "a.nii", "a.nii.gz", "a.zarr", "a.ome.zarr"]
@@ -91,6 +94,28 @@ def test_what_the_disk_did_not_take_is_read_back(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"):
         sink.sync()
     sink.close()
+
+
+def test_files_are_flushed_as_windows_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl, flush, flushed = pytest.importorskip("fcntl"), os.fsync, list[int]()
+
+    def fsync(descriptor: int) -> None:
+        """Windows flushes no file that was opened to be read, and no folder."""
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(descriptor)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_npz(tmp_path / "a.npz", {"a": np.arange(3)})
+    assert flushed and np.load(tmp_path / "a.npz")["a"].tolist() == [0, 1, 2]
+
+
+def test_long_names_are_written_on_machines_of_long_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "node", lambda: "node-17." + "cluster" * 8)
+    path = tmp_path / f"{'a' * 216}.txt"
+    runpy.run_path(replacement.__file__)["write_text"](path, "text")
+    assert path.read_text() == "text"
 
 
 def test_hdf5_through_the_sink_is_that_of_h5py(tmp_path: Path) -> None:

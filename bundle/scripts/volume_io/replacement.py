@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import psutil
@@ -19,8 +20,8 @@ from scripts.errors import InputError, unwritable
 
 __all__ = ["remove_of_killed", "replacing", "write_npz", "write_table", "write_text"]
 
-_OWN = f".{platform.node()}-"
-"""Temporary names begin with this machine, the process and a random number."""
+_OWN = f".{crc32(platform.node().encode()):08x}-"
+"""Temporary names begin with this machine (in few letters: names have an end), the process and a random number."""
 
 
 @contextmanager
@@ -39,11 +40,11 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
-            _flush(temporary)
+            _flush(temporary, os.O_RDWR)  # Windows flushes no file that is open to be read alone
         _put(temporary, path)
         if durable:
             with suppress(OSError):  # not every system flushes folders
-                _flush(path.parent)
+                _flush(path.parent, os.O_RDONLY)
     except OSError as error:
         raise unwritable(path, error) from error
     except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
@@ -98,8 +99,8 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **dict[str, Any](arrays))
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _flush(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:
