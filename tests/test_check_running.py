@@ -12,10 +12,12 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils.module import locate
 from scripts.check.merge import Merged
+from scripts.check.range import AMOUNTS, OPTIONS
 from scripts.check.rule import DECODERS
 from scripts.check.source import read_source
 from scripts.check.value import MAPS
 from scripts.command.start import expected_error
+from scripts.transforms import sample_augmentation
 
 Run = Callable[..., Any]
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -47,6 +49,15 @@ def test_tables_of_maps_and_decoders_are_those_of_the_classes() -> None:
         one = locate(target)()
         assert (one.name, one.channels) == (name, channels)
     assert {target: tuple(locate(target).map_names) for target in DECODERS} == DECODERS
+
+
+def test_the_table_of_options_is_that_of_the_optimisers_and_the_published_amounts() -> None:
+    names = [key.removeprefix(f"{AMOUNTS}::") for key in OPTIONS if key.startswith(AMOUNTS)]
+    published = sample_augmentation([8, 8, 8], dict.fromkeys(names, 1.0)).transforms
+    ours = {type(one.transform) for one in published if type(one).__module__.startswith("scripts.")}
+    assert {locate(OPTIONS[f"{AMOUNTS}::{name}"]) for name in names} == ours
+    given = {key for key in read_source(config("train")).content["optimizers"] if key not in ("_target_", "networks")}
+    assert given == {key.removeprefix("optimizers::") for key in OPTIONS if key.startswith("optimizers")}
 
 
 def message_of(run: Run, *names: str, **overrides: Any) -> str:

@@ -12,7 +12,10 @@ from typing import Any
 # `scripts.transforms.scaling.MOST_SCALED`; that module imports torch, and a test compares the two
 MOST_SCALED = 20.0
 
-__all__ = ["FLAG", "ITEMS", "MOST_SCALED", "RANGES", "Schema", "either", "number", "range_of", "text", "whole"]
+__all__ = [
+    *("AMOUNTS", "FLAG", "ITEMS", "MOST_SCALED", "OPTIONS", "RANGES", "Schema"),
+    *("either", "number", "range_of", "text", "whole"),
+]
 
 Schema = dict[str, Any]
 
@@ -126,10 +129,11 @@ RANGES: dict[str, Schema] = {
     "augmentation_scale": POSITIVE,
     # -- learning. A weight below 0 would reward what the term forbids. Discriminators may rest, generators may not.
     **_alike(number(0), "loss_weights::*", "translation_noise", "discriminator_learning_rate"),
-    **_alike(POSITIVE, "learning_rate", "warm_up_learning_rate"),
+    **_alike(number(0), "optimizers::discriminator_*::learning_rate", "optimizers::*::weight_decay"),
+    **_alike(POSITIVE, "learning_rate", "warm_up_learning_rate", "optimizers::*::learning_rate"),
     "correlation_margin": SIGNED_SHARE,
     # A decay of 1 would never forget, so that Adam divides by 0; an average that takes 0 of the new never moves.
-    "betas": several(BELOW_ONE, 2),
+    **_alike(several(BELOW_ONE, 2), "betas", "optimizers::*::betas"),
     "ema_momentum": number(0, 1, above=True),
     "max_gradient_norm": either(POSITIVE, NULL),
     # -- maps and decoding. Foreground, contour and affinity are sigmoids in [0, 1], the distance a tanh in [-1, 1].
@@ -146,6 +150,25 @@ RANGES: dict[str, Schema] = {
     "network_def::blocks_isotropic_from": either(whole(0), NULL),
 }
 """By id; `*` stands for any name. Ids within a component count where its class is one of the bundle's."""
+
+AMOUNTS = "random_transforms::amounts"
+"""Options of single transforms, by the names of `augmentation`."""
+OPTIONS: dict[str, str] = {
+    **{
+        f"optimizers::{name}": "scripts.trainer.optimizer.adamw"
+        for name in ("warm_up", *(f"generator_{ends}" for ends in ("yx", "xy")), *(f"discriminator_{d}" for d in "xys"))
+    },
+    f"{AMOUNTS}::misalignment": "scripts.transforms.RandMisalignment",
+    f"{AMOUNTS}::missing_section": "scripts.transforms.RandMissingSection",
+    f"{AMOUNTS}::elastic": "scripts.transforms.RandElasticInPlane",
+    f"{AMOUNTS}::rescale": "scripts.transforms.RandRescaleInPlane",
+    f"{AMOUNTS}::grey_value": "scripts.transforms.RandGreyValue",
+    f"{AMOUNTS}::cut_noise": "scripts.transforms.RandCutNoise",
+    f"{AMOUNTS}::cut_blur": "scripts.transforms.RandCutBlur",
+    f"{AMOUNTS}::motion_blur": "scripts.transforms.RandMotionBlur",
+    f"{AMOUNTS}::missing_parts": "scripts.transforms.RandMissingParts",
+}
+"""Whose arguments the keys of an id are, where that is no definition with `_target_`."""
 
 
 def range_of(key: str) -> Schema | None:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, closest, shown
-from scripts.check.range import FLAG, ITEMS, Schema, number, range_of, text, whole
+from scripts.check.range import AMOUNTS, FLAG, ITEMS, OPTIONS, Schema, number, range_of, text, whole
 from scripts.check.signature import arguments
 from scripts.check.tree import SEPARATOR, child, is_component, parent, references, referred, walk
 from scripts.check.value import UNKNOWN, Values
@@ -49,6 +49,11 @@ class _Builder:
         """Return the schema of an id; `there` is what the base has."""
         if is_component(here):
             return self._component(key, here, there if is_component(there) else {})
+        if isinstance(here, dict) and key in OPTIONS:
+            return self._component(key, {"_target_": OPTIONS[key], **here}, {})
+        if isinstance(here, dict) and key == AMOUNTS:
+            names = dict.fromkeys(one.rpartition(SEPARATOR)[2] for one in OPTIONS if parent(one) == key)
+            return self.mapping(key, here, names, "")
         if (schema := range_of(key)) and (schema is ITEMS or component.startswith("scripts.") or not component):
             return schema
         if is_component(there):
