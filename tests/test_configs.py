@@ -39,10 +39,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
         | {"instances", "decoding_block", "decoding_halo", "blockwise_decoder"},
     ),
     "exported": (["inference"], set()),
-    "label_server": (
-        ["inference"],
-        {"displayable_configs", "label_geometry", "pre_transforms", "label_result", "post_transforms"},
-    ),
+    "label_server": (["inference"], {"displayable_configs"}),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),
@@ -342,16 +339,24 @@ def test_the_length_is_max_iterations_or_the_epochs_that_monai_label_sets(overla
         assert found == (int(warm_up * length) if isinstance(warm_up, float) else warm_up)
 
 
-def test_monai_label_finds_what_it_looks_for() -> None:
-    """It runs `run`, and adds no loader of one generator's weights where there is one."""
-    configs = merged_configs([], {})
+@pytest.mark.parametrize("configs", [merged_configs([], {}), {"train": load("train"), "inference": load("inference")}])
+def test_monai_label_finds_what_it_looks_for(configs: dict[str, dict[str, Any]]) -> None:
+    """Also in the files as they are. It runs `run`, and adds no loader of one generator's weights where one is."""
     assert configs["train"]["run"] == "@training"
     assert [handler["_target_"] for handler in configs["train"]["train"]["handlers"]] == ["CheckpointLoader"]
-    assert {"displayable_configs", "pre_transforms", "post_transforms"} <= {*configs["inference"]}
-    assert "SaveImaged" not in str(configs["inference"]["post_transforms"])
+    parser = ConfigParser(configs["inference"])
+    *_, geometry = parser.get_parsed_content("pre_transforms").transforms
+    *_, result = parser.get_parsed_content("post_transforms").transforms
+    assert (type(geometry).__name__, type(result).__name__) == ("CheckGeometryd", "InstanceResultd")
+    assert (result.keys, result.output_keys, result.instances) == (("instances",), ("pred",), True)
     # it evaluates what stands at the top, where the volumes of X that nobody has named must not be looked up
     named = {key for key, value in configs["train"].items() if isinstance(value, dict) and "@image_x" in value.values()}
     assert named == set()
+
+
+def test_the_switch_of_the_label_server_is_followed() -> None:
+    config = merged_configs([], {"displayable_configs::instances": False})["inference"]
+    assert ConfigParser(config).get_parsed_content("label_result").instances is False
 
 
 # ---- what is compared when a training is resumed ---------------------------------------------------------------------

@@ -20,16 +20,13 @@ MODEL = "cysgan"
 """Name of the model at the server."""
 _BASES = ("inference", "train")
 _LINKED = ("scripts", "models")
-# Where there is a loader of weights, MONAI Label adds none of its own, which would give them to one of the two
-# generators alone: see start_from.
-_LOADER = {"_target_": "CheckpointLoader", "_disabled_": True, "load_path": "", "load_dict": {}}
 
 
 def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Merge overlays and keys into inference.yaml and train.yaml: MONAI Label opens one file of each, no overlays.
 
-    What MONAI Label needs comes first: label_server.yaml, and a loader of weights. Each overlay and key then goes where
-    it is one of the base's: into one of the two, or both.
+    label_server.yaml comes first. Each overlay and key then goes where it is one of the base's: into one of the two, or
+    both.
 
     Args:
         overlays: YAML files, the later ones win.
@@ -47,7 +44,6 @@ def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> d
     for key, value in read_source(BUNDLE / "configs" / "label_server.yaml").content.items():
         if key not in MARKS:
             merge_kv(parsers["inference"], key, value)
-    merge_kv(parsers["train"], "train::handlers", [dict(_LOADER)])
     for overlay in overlays:
         _merge(parsers, read_source(overlay).content, str(overlay))
     _merge(parsers, {key.replace("#", "::"): value for key, value in keys.items()}, "the command line")
