@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -32,7 +33,7 @@ from scripts.blockwise.plan import fitting_block, window_bytes
 from scripts.blockwise.run import UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.seed import SeedWork
-from scripts.blockwise.table import check_table
+from scripts.blockwise.table import check_table, write_table
 from scripts.blockwise.volume import label_volume
 from scripts.command.start import start
 from scripts.errors import InputError
@@ -607,6 +608,21 @@ def test_lower_resolutions_are_those_of_the_whole(pred: Path, whole: np.ndarray,
         found = open_volume(f"{out}::{number}")
         np.testing.assert_array_equal(found[...], level)
         assert found.voxel_size == tuple(np.multiply((2.0, 1.0, 1.0), now))
+
+
+def test_a_table_is_written_without_a_copy_of_it(tmp_path: Path) -> None:
+    ones = np.ones(5000)
+    found = dict.fromkeys(("voxels", "border", "foreground", "contour", "seed_voxels"), ones.astype(np.int64))
+    found |= dict.fromkeys(("start", "stop", "position"), np.ones((5000, 3), np.int64))
+    found |= {"ids": np.arange(5000, dtype=np.uint64) + np.uint64(2**63), "seed_foreground": ones / 3}
+    tracemalloc.start()
+    write_table(tmp_path / "t.csv", found, ("foreground", "contour"), 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0].startswith("id,voxels,z_start") and len(lines) == 5001
+    assert lines[2] == "9223372036854775809,1,1,1,1,1,1,1,1,1,1,1,1,1,1,0.333333"
+    assert peak < 16 * ones.nbytes  # columns, of which about half are made for the table
 
 
 def test_a_table_may_be_parquet(pred: Path, whole: np.ndarray, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
             pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
             return
         with temporary.open("w", encoding="utf-8") as file:
-            rows = np.rec.fromarrays(list(columns.values()))
-            forms = ["%.6g" if column.dtype.kind == "f" else "%d" for column in columns.values()]
-            np.savetxt(file, rows, forms, ",", header=",".join(columns), comments="")
+            form = ",".join("%.6g" if column.dtype.kind == "f" else "%d" for column in columns.values())
+            file.write(",".join(columns) + "\n")
+            file.writelines(f"{form}\n" % row for row in zip(*columns.values(), strict=True))
 
 
 def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
