@@ -259,6 +259,16 @@ def test_a_cut_chunk_is_an_error_that_names_the_store_and_the_chunk(tmp_path: Pa
         volume[:4]
 
 
+@FORMATS
+def test_a_store_that_has_gone_is_not_made_again(tmp_path: Path, zarr_format: int) -> None:
+    """It may be about to be replaced, for which its place must be free."""
+    volume = open_volume(stored(tmp_path / "a.zarr", zarr_format))
+    (tmp_path / "a.zarr").rename(tmp_path / "old.zarr")
+    with pytest.raises(InputError, match=r"a\.zarr cannot be read as Zarr"):
+        volume[...]
+    assert os.listdir(tmp_path) == ["old.zarr"]
+
+
 def test_nothing_goes_on_where_a_chunk_is_damaged(tmp_path: Path) -> None:
     """Else the other chunks would be read for nobody, and zarr would complain of them when the program ends."""
     path = stored(tmp_path / "a.zarr", 2, chunks=(2, 2, 2))

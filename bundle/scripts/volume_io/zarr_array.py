@@ -48,6 +48,9 @@ class FolderStore(LocalStore):
 
     stopped = False
 
+    async def _open(self, **_: Any) -> None:
+        self._is_open = True  # and no folder is made, as LocalStore does it, where there is none to be read
+
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
