@@ -384,6 +384,15 @@ def test_a_store_is_replaced_only_by_a_whole_one(tmp_path: Path, monkeypatch: py
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ome.zarr"]
 
 
+def test_a_link_to_a_store_is_replaced_and_the_store_kept(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.zarr", example())
+    (tmp_path / "b.zarr").symlink_to("a.zarr")
+    write_volume(tmp_path / "b.zarr", example() + 1)
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "b.zarr"]
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.zarr")[0], example())
+    np.testing.assert_array_equal(read_volume(tmp_path / "b.zarr")[0], example() + 1)
+
+
 def test_a_failed_rename_puts_the_old_store_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_volume(tmp_path / "a.zarr", example())
     replace = os.replace

@@ -119,7 +119,10 @@ def _put(temporary: Path, path: Path) -> None:
     except OSError:
         os.replace(old, path)
         raise
-    shutil.rmtree(old)
+    if old.is_symlink():  # of a link to a store, the link alone is replaced, as with files
+        old.unlink()
+    else:
+        shutil.rmtree(old)
 
 
 def _remove(path: Path) -> None:
