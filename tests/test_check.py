@@ -221,6 +221,9 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("train", {"optimizers#generator_yx#learning_rate": 0.01, "optimizers#discriminator_x#learning_rate": 0}),
     ("train", {"optimizers#generator_yx": {"_target_": "torch.optim.Adam", "params": "$@generator_yx.parameters()"}}),
     ("train", {"random_transforms#amounts": {"cut_noise": {"amplitude": 0.2}, "rescale": {"factors": [0.9, 1.1]}}}),
+    # version 0.4 had lists there
+    ("train", {"source_transforms": [{"_target_": "scripts.check.CheckImaged", "keys": "image"}]}),
+    ("train", {"target_transforms": [{"_target_": "scripts.validation.CheckImaged", "keys": "image"}]}),
     ("train target_bc", {"network_def#out_channels": 3}),
     ("train target_affinity", {"representation#maps#0#offsets": AFFINITIES}),
     ("train", {"window": [0, 32, -1]}),  # the whole side

@@ -21,6 +21,8 @@ from scripts.command.argument import PATHS
 
 __all__ = ["config_schema", "disagreements", "follows"]
 
+# Made by one definition in the base; an overlay may list the transforms.
+_LISTS = ("source_transforms", "target_transforms")
 _DEFINITION: Schema = {"type": ["object", "null"], "description": "a definition, with _target_, or null"}
 _MAPPING: Schema = {"type": "object", "description": "keys and values"}
 _TYPES: dict[type, Schema] = {bool: FLAG, int: whole(), float: number(), str: text(), dict: _MAPPING}
@@ -56,7 +58,7 @@ class _Builder:
             return self.mapping(key, here, names, "")
         if (schema := range_of(key)) and (schema is ITEMS or component.startswith("scripts.") or not component):
             return schema
-        if is_component(there):
+        if is_component(there) and not (isinstance(here, list) and key in _LISTS):
             return _DEFINITION
         if isinstance(here, dict) and (there is None or isinstance(there, dict)):
             return self.mapping(key, here, there, component)
