@@ -180,10 +180,10 @@ def test_what_cannot_be_run_is_refused_before_anything_is(
 
 def test_inference_gets_what_it_knows_of_an_overlay(given: dict[str, Any], tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("window: [8, 16, 16]\ntrain::trainer::amp: true\nbetas: [0.5, 0.9]\n")
+    overlay.write_text("window: [8, 16, 16]\ntrain::trainer::amp: true\nbetas: [0.5, 0.9]\ndecoder#seed_contour: 0.3\n")
     run = Run(tmp_path, METHODS["cysgan"], 0, [overlay], {}, Target(["y.tif"], None, {}), 4)
     [written] = run._overlays_of_inference()
-    assert yaml.safe_load(written.read_text()) == {"window": [8, 16, 16]}
+    assert yaml.safe_load(written.read_text()) == {"window": [8, 16, 16], "decoder#seed_contour": 0.3}
 
 
 def test_the_table_has_the_mean_and_the_range_of_the_seeds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,7 +200,7 @@ class Run:
         files = []
         for number, overlay in enumerate(self.overlays):
             config = yaml.safe_load(overlay.read_text()) or {}
-            kept = {key: value for key, value in config.items() if key.lstrip("+~").split("::")[0] in known}
+            kept = {key: value for key, value in config.items() if re.split("::|#", key.lstrip("+~"))[0] in known}
             path = self.folder / f"inference_{number}.yaml"
             write_text(path, yaml.safe_dump(kept, sort_keys=False))
             files.append(path)
