@@ -225,6 +225,7 @@ def test_the_command_writes_an_overlay_of_both_bases_and_a_picture(
     assert overlay["scale_y"] == overlay["scale"] == pytest.approx([1, 1, 1], rel=0.12)
     assert overlay["intensity_percentiles"] == overlay["intensity_percentiles_y"]
     both = [yaml.safe_load((BUNDLE / "configs" / f"{base}.yaml").read_text()) for base in ("train", "inference")]
+    assert overlay.pop("overlay_on") == ["train", "inference"]
     assert set(overlay) <= {*both[0], *both[1]}
     for base in ("train", "inference"):
         parser = ConfigParser(ConfigParser.load_config_files([str(BUNDLE / "configs" / f"{base}.yaml"), files["out"]]))
