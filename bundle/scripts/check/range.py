@@ -38,7 +38,7 @@ def whole(low: int | None = None) -> Schema:
 
 
 def several(item: Schema, count: int | None = None) -> Schema:
-    """A list of values, `count` of them; three are those of z, y and x."""
+    """A list of values, `count` of them; three are for z, y and x."""
     words = f"a list of {count or 'values'}{' (z, y, x)' if count == 3 else ''}, each {item['description']}"
     most = {} if count is None else {"maxItems": count}
     return {"type": "array", "items": item, "minItems": count or 1, "description": words, **most}

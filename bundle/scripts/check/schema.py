@@ -98,7 +98,7 @@ class _Builder:
 def disagreements(merged: Merged, values: Values, schema: Schema, base: Mapping[str, Any]) -> Iterator[Problem]:
     """Find unknown keys and arguments, and values that are not as expected.
 
-    A value that comes from another one that is wrong is left out: that one is told.
+    A value that comes from a wrong one is left out: the wrong one is reported.
     """
     instance = _instance({name: part for name, part in merged.config.items() if name != "_meta_"}, values)
     wrong: dict[str, Schema] = {}
@@ -132,7 +132,7 @@ def _instance(value: Any, values: Values) -> Any:
 
 
 def _described(schema: Schema, path: Iterable[str | int]) -> tuple[str, Schema]:
-    """The id, and what is expected of it, that holds the place of an error: not each value of a list is told."""
+    """The id that holds the place of an error, and what is expected of it. A list is reported once as a whole."""
     names, found = [], schema
     for part in path:
         if isinstance(part, str) and part in found.get("properties", ()):

@@ -56,7 +56,7 @@ def _of_function(function: ast.FunctionDef, skip: int = 0) -> Arguments | None:
 
 
 def _annotated(annotation: ast.expr | None) -> Schema:
-    """The schema of a type; that of anything where the type is none that YAML can write."""
+    """The schema of a type. A type that YAML cannot write gets the schema that accepts anything."""
     kinds = [_KINDS.get(part.partition("[")[0]) for part in _parts(annotation)]
     known = [kind for kind in kinds if kind is not None]
     return {} if not known or len(known) < len(kinds) else known[0] if len(known) == 1 else either(*known)

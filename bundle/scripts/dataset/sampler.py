@@ -30,7 +30,7 @@ class EndlessSampler(Sampler[int]):
         return self.length
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the numbers from here to the end of this pass; the next call goes on behind it."""
+        """Yield the numbers from here to the end of this pass; the next call continues from there."""
         start = self.position
         self.position = (start // self.length + 1) * self.length
         return iter(range(start, self.position))

@@ -47,7 +47,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
                 _flush(path.parent, os.O_RDONLY)
     except OSError as error:
         raise unwritable(path, error) from error
-    except InputError as error:  # what is told of the temporary name is meant for the name that the user gave
+    except InputError as error:  # which names the temporary file: the user knows the other name
         raise InputError(str(error).replace(temporary.name, path.name)) from error
     finally:
         _remove(temporary)
@@ -126,7 +126,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # of a file system that can no longer be written; that it cannot is told already
+    with suppress(OSError):  # of a file system that can no longer be written, which was reported before
         if path.is_dir():
             shutil.rmtree(path)
         else:
