@@ -1,0 +1,119 @@
+"""The plan: keys of inference.yaml with their values, and facts about the training that chose them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from scripts.errors import InputError
+
+__all__ = ["FIXED", "FORMAT", "MAY_DIFFER", "Plan"]
+
+FORMAT = 1
+"""Of the text; a file with a higher one was written by a later version of the bundle."""
+FIXED = (
+    *("scale", "training_voxel_size", "intensity_percentiles", "intensity_gamma"),
+    *("representation", "network_def", "window", "window_padding", "blending"),
+)
+"""Keys of inference.yaml that the network was trained with: another value gives wrong maps."""
+MAY_DIFFER = ("decoder", "overlap", "flips")
+"""Keys of inference.yaml that a user may choose anew for each result, in which they are recorded."""
+_OWN_CLASS = re.compile(r"scripts\.(representation|watershed|networks)\.[A-Z]\w*")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What must be known to use a model, and what it was trained on. A plan is plain data: nothing in it is evaluated.
+
+    Attributes:
+        keys: of inference.yaml, some of `FIXED` and `MAY_DIFFER`. Values are literals. Definitions (`_target_`) name
+            classes of this bundle, with literal arguments.
+        version: of the bundle that wrote it.
+        trained_on: facts for people, such as `image_x`, `image_y` (names of files), `iterations`, `stage`.
+        changed: keys of `MAY_DIFFER`, and `scale`, that a result was made with and the model has otherwise: the
+            model's own values. Empty in a model.
+    """
+
+    keys: Mapping[str, Any]
+    version: str = ""
+    trained_on: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Reject what is no plan: it may come from a file of somebody else.
+
+        Raises:
+            InputError: an unknown key, an expression, a reference, or a class of another package.
+        """
+        for name in ("keys", "trained_on", "changed"):
+            if not isinstance(value := getattr(self, name), Mapping):
+                raise InputError(f"plan: found {name} {value!r}, expected keys and values.")
+        for value in (self.keys, self.changed):
+            if wrong := _wrong(value):
+                raise InputError(f"plan: found {wrong!r}, expected plain values and classes of this bundle.")
+        if unknown := sorted({*self.keys, *self.changed} - {*FIXED, *MAY_DIFFER}):
+            raise InputError(f"plan: found the key {unknown[0]}, expected {', '.join((*FIXED, *MAY_DIFFER))}.")
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float] | None:
+        """(z, y, x) in micrometres of the Y that was trained on; None where its files do not state it."""
+        size = self.keys.get("training_voxel_size")
+        return None if size is None else (float(size[0]), float(size[1]), float(size[2]))
+
+    def with_keys(self, keys: Mapping[str, Any]) -> Plan:
+        """Return the plan of a result that was made with these values; what differs is noted in `changed`."""
+        other = {name: self.keys[name] for name in keys if name in self.keys and self.keys[name] != keys[name]}
+        return replace(self, keys={**self.keys, **keys}, changed={**other, **self.changed})
+
+    def to_text(self) -> str:
+        """Return the plan as JSON, for the metadata of a file."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_text(cls, text: str, source: Any = "") -> Plan:
+        """Return the plan that `to_text` made.
+
+        Args:
+            text: JSON.
+            source: the file, for messages.
+
+        Raises:
+            InputError: it is no plan, one of a newer version, or one that `Plan` rejects; the file is named.
+        """
+        try:
+            found = json.loads(text)
+            version, number = str(found.get("version", "")), int(found["format"])
+            fields = {name: found[name] for name in ("keys", "trained_on", "changed")} if number <= FORMAT else {}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{source}: found a plan that cannot be read ({reason}).") from error
+        if number > FORMAT:
+            raise InputError(
+                f"{source}: found a plan of format {number}, written by version {version} of the bundle; expected "
+                f"format {FORMAT} or lower. Update the bundle, or train the model again with this version."
+            )
+        try:
+            return cls(version=version, **fields)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
+
+def _wrong(value: Any) -> Any:
+    """Return the first part of a value that is not plain data; None where there is none."""
+    if isinstance(value, Mapping):
+        target = value.get("_target_")
+        if target is not None and not (isinstance(target, str) and _OWN_CLASS.fullmatch(target)):
+            return target
+        names = [name for name in value if not isinstance(name, str) or (name.startswith("_") and name != "_target_")]
+        return names[0] if names else next((w for part in value.values() if (w := _wrong(part)) is not None), None)
+    if isinstance(value, list | tuple):
+        return next((w for part in value if (w := _wrong(part)) is not None), None)
+    if isinstance(value, str):
+        return value if value[:1] in ("$", "@", "%") or "@" in value else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return value
+    return None if value is None or isinstance(value, bool | int | float) else value
