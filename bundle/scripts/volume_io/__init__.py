@@ -11,6 +11,7 @@ from scripts.volume_io.chunked import ChunkedVolume
 from scripts.volume_io.files import open_volume, read_channel_names, read_maps, read_volume, write_volume
 from scripts.volume_io.hdf5 import NAMES_ATTRIBUTE
 from scripts.volume_io.inventory import file_change, last_change, volume_files
+from scripts.volume_io.note import read_attribute
 from scripts.volume_io.ome import write_ome_metadata
 from scripts.volume_io.pair import open_label, read_label
 from scripts.volume_io.paths import check_writable, split_dataset
@@ -41,6 +42,7 @@ __all__ = [
     "open_volume",
     "open_zarr_for_writing",
     "pyramid_factors",
+    "read_attribute",
     "read_channel_names",
     "read_label",
     "read_maps",

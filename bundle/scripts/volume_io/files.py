@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from scripts.errors import InputError
@@ -110,6 +111,7 @@ def write_volume(
     channel_names: Sequence[str] = (),
     labels: bool = False,
     source: str | os.PathLike[str] | None = None,
+    attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a volume; a file, or a Zarr store, of that name is replaced, and only once the new one was written whole.
 
@@ -129,6 +131,7 @@ def write_volume(
         channel_names: for HDF5 and Zarr, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
         labels: for OME-Zarr, whether these are labels: says so, and adds coarser levels for viewers.
         source: for HDF5, the volume that these are the result of.
+        attributes: for HDF5 and Zarr, names and texts kept with the file; `read_attribute` reads them.
 
     Raises:
         InputError: the file cannot be written, the shape does not suit the format, ids are too large for it, or a voxel
@@ -145,11 +148,12 @@ def write_volume(
     with replacing(file) as temporary:
         match format_of(file):
             case "hdf5":
-                hdf5.write(temporary, array, size, named or dataset, channel_names, source_of(source) if source else {})
+                kept = {**(source_of(source) if source else {}), **attributes}
+                hdf5.write(temporary, array, size, named or dataset, channel_names, kept)
             case "zarr":
                 is_ome = file.name.lower().endswith(".ome.zarr")
                 place = named if is_ome else named or dataset
-                zarr.write(temporary, array, size, file, place, channel_names, labels)
+                zarr.write(temporary, array, size, file, place, channel_names, labels, attributes)
             case "tiff":
                 tiff.write(temporary, array, size, file)
             case _ if affine is not None:

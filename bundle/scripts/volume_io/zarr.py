@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scripts.errors import InputError
@@ -25,6 +26,7 @@ def write(
     dataset: str | None,
     names: Sequence[str] = (),
     labels: bool = False,
+    attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a store: OME-Zarr 0.4 for names that end in .ome.zarr, otherwise one array.
 
@@ -39,6 +41,7 @@ def write(
         dataset: the name of the array; in OME-Zarr levels are numbered, and there is none to be named.
         names: what the channels are.
         labels: for OME-Zarr, whether these are labels: these have a pyramid, and say what they are.
+        attributes: names and texts kept with the store.
 
     Raises:
         InputError: OME-Zarr with a dataset, or the store cannot be written.
@@ -48,7 +51,7 @@ def write(
     if is_ome and dataset:
         raise InputError(f"{name}: OME-Zarr numbers its levels; leave out '::{dataset}', or write to a name in .zarr.")
     place = "0" if is_ome else (dataset or "main")
-    finest = create_zarr(path, array.shape, array.dtype, chunks, size, names, dataset=place)
+    finest = create_zarr(path, array.shape, array.dtype, chunks, size, names, dataset=place, attributes=attributes)
     _fill(finest, array)
     if not is_ome:
         return

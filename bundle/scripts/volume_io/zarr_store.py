@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def create_zarr(
     zarr_format: int = 2,
     fill_value: float = 0,
     dataset: str = "0",
+    attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> ZarrVolume:
     """Make an array in a store, or open the one that is there if it is of the same kind, so that a rerun goes on.
 
@@ -122,6 +124,7 @@ def create_zarr(
         zarr_format: 2 or 3.
         fill_value: what is read where nothing was written.
         dataset: path of the array in the store; folders on the way become groups.
+        attributes: names and texts kept with the store, in place of those of an earlier run.
 
     Raises:
         InputError: there is an array of another shape, type, division or version, the name does not end in .zarr,
@@ -140,17 +143,19 @@ def create_zarr(
     from scripts.volume_io import zarr_array
 
     folder = file / dataset
-    attributes: dict[str, Any] = {SIZE_ATTRIBUTES[0]: list(size)} if size else {}
-    attributes |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
+    stated: dict[str, Any] = {SIZE_ATTRIBUTES[0]: list(size)} if size else {}
+    stated |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
     try:
         if node_at(folder) is None:
             for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
                 write_attributes(group, zarr_format, {})
-            zarr_array.make_array(folder, zarr_format, sizes, kind, parts, fill_value, attributes)
+            zarr_array.make_array(folder, zarr_format, sizes, kind, parts, fill_value, stated)
     except OSError as error:
         raise unwritable(folder, error) from error
     _check_same(folder, sizes, kind, parts, zarr_format)
-    zarr_array.complete_attributes(folder, zarr_format, attributes)
+    zarr_array.complete_attributes(folder, zarr_format, stated)
+    if attributes:
+        write_attributes(file, zarr_format, attributes)
     return open_zarr_for_writing(file, dataset)
 
 
