@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from monai.data import load_net_with_metadata
 from scripts.checkpoint.weights import brief
 from scripts.errors import InputError
 from scripts.export.note import KEY, Note, unpacked
+from scripts.plan.export import onnx_session
 from torch import Tensor
 
 __all__ = ["open_export"]
@@ -55,18 +55,8 @@ def _open_torchscript(path: Path, device: torch.device) -> tuple[Run, Note | Non
 
 
 def _open_onnx(path: Path, device: torch.device) -> tuple[Run, Note | None]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            f"{path}: needs onnxruntime: pip install onnxruntime (the extra onnx), or give a .ts."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
-    providers = [name for name in (*wanted, "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
-    session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    providers = ["CUDAExecutionProvider"] if device.type == "cuda" else []
+    session = onnx_session(path, providers, threads=torch.get_num_threads())
     [image] = [one.name for one in session.get_inputs()]
 
     def run(x: Tensor) -> Tensor:
