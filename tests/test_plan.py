@@ -55,7 +55,7 @@ def test_a_plan_of_a_newer_version_is_rejected() -> None:
         Plan.from_text(text, "model.pt")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', '{"format": 1, "keys": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', '{"format": 1, "keys": 3}', "[" * 100_000])
 def test_what_is_no_plan_is_one_line(text: str) -> None:
     with pytest.raises(InputError, match=r"model.pt: found a plan that cannot be read"):
         Plan.from_text(text, "model.pt")
@@ -68,3 +68,19 @@ def test_a_file_of_weights_carries_its_plan(tmp_path: Path) -> None:
     state._metadata[""][METADATA] = Plan(KEYS).to_text()
     torch.save(state, tmp_path / "model.pt")
     assert read_plan(tmp_path / "model.pt") == Plan(KEYS)
+
+
+def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.pt: no such file. Expected the weights"):
+        read_plan(tmp_path / "none.pt")
+    (tmp_path / "notes.txt").write_text("seed 0")
+    with pytest.raises(InputError, match=r"notes\.txt: found no readable weights"):
+        read_plan(tmp_path / "notes.txt")
+    with pytest.raises(InputError, match="found no readable weights"):
+        read_plan(tmp_path)
+    torch.save([1, 2], tmp_path / "list.pt")
+    assert read_plan(tmp_path / "list.pt") is None
+    state: Any = nn.Linear(1, 1).state_dict()
+    state._metadata = ["no", "mapping"]
+    torch.save(state, tmp_path / "odd.pt")
+    assert read_plan(tmp_path / "odd.pt") is None

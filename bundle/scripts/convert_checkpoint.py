@@ -18,10 +18,10 @@ import torch
 from scripts.check.overlay import configuration, overlay_files
 from scripts.check.run import check_folder
 from scripts.checkpoint import noted_state, save_atomically
-from scripts.checkpoint.weights import brief, check_fit
+from scripts.checkpoint.weights import check_fit
 from scripts.command.bundle import BUNDLE
 from scripts.command.start import start
-from scripts.errors import InputError
+from scripts.errors import InputError, brief
 
 __all__ = ["main", "read_reference", "renamed"]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "InputError", "StoppedError", "unwritable"]
+__all__ = ["UNFINISHED", "InputError", "StoppedError", "brief", "unwritable"]
 
 UNFINISHED = 75
 """Exit status of a command that has not finished and goes on when it is given again (EX_TEMPFAIL)."""
@@ -24,6 +24,11 @@ class StoppedError(Exception):
     """A command was asked to stop, and did. The message says what it did; its exit status is `UNFINISHED`."""
 
 
+def brief(error: Exception) -> str:
+    """Return the first sentence of a message: torch goes on for a paragraph."""
+    return str(error).partition(". ")[0].partition("\n")[0]
+
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -35,7 +40,7 @@ def unwritable(path: str | os.PathLike[str], error: Exception) -> InputError:
         path: the file, or the folder that is to hold it.
         error: what the file system, or a library that writes there, said.
     """
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    reason = getattr(error, "strerror", None) or brief(error).rstrip(".")
     number = getattr(error, "errno", None)
     room = _room(Path(path)) if number in _NO_ROOM else ""
     advice = "Free some space, or c" if room else "Give permission, or c" if number in _FORBIDDEN else "C"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 from monai.data import load_net_with_metadata
-from scripts.checkpoint.weights import brief
-from scripts.errors import InputError
+from scripts.errors import InputError, brief
 from scripts.export.note import KEY, Note, unpacked
 from scripts.plan.export import onnx_session
 from torch import Tensor

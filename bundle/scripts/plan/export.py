@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.errors import InputError
-from scripts.plan.plan import Plan
+from scripts.errors import InputError, brief
+from scripts.plan.plan import METADATA, Plan
 
 __all__ = ["EXPORTS", "KEY", "METADATA", "metadata_of", "onnx_session", "plan_of_export", "plan_of_metadata"]
 
-METADATA = "plan"
-"""Name of the plan in a file's metadata."""
 KEY = "cysgan"
 """Under which metadata have what other programs need, as JSON. Version 0.4.1 wrote nothing else."""
 _OF_NOTE = ("scale", "intensity_percentiles", "intensity_gamma", "window")
@@ -73,8 +71,9 @@ def metadata_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: found no readable network ({reason}). Write it again by scripts.export.") from error
+        raise InputError(
+            f"{path}: found no readable network ({brief(error)}). Write it again by scripts.export."
+        ) from error
 
 
 def onnx_session(path: Path, providers: list[str] | None = None, threads: int = 1, optimised: bool = True) -> Any:

@@ -11,10 +11,12 @@ from typing import Any
 
 from scripts.errors import InputError
 
-__all__ = ["FIXED", "FORMAT", "MAY_DIFFER", "Plan"]
+__all__ = ["FIXED", "FORMAT", "MAY_DIFFER", "METADATA", "WITHOUT_EFFECT", "Plan"]
 
 FORMAT = 1
 """Of the text; a file with a higher one was written by a later version of the bundle."""
+METADATA = "plan"
+"""Name of the plan among the metadata of a state dict, an export, an HDF5 file or a Zarr store."""
 FIXED = (
     *("scale", "training_voxel_size", "intensity_percentiles", "intensity_gamma"),
     *("representation", "network_def", "window", "window_padding", "blending"),
@@ -22,6 +24,8 @@ FIXED = (
 """Keys of inference.yaml that the network was trained with: another value gives wrong maps."""
 MAY_DIFFER = ("decoder", "overlap", "flips")
 """Keys of inference.yaml that a user may choose anew for each result, in which they are recorded."""
+WITHOUT_EFFECT = ("checkpoint_activations",)
+"""Arguments of `network_def` that change time and memory alone. No model's plan has them, and none contradicts one."""
 _OWN_CLASS = re.compile(r"scripts\.(representation|watershed|networks)\.[A-Z]\w*")
 
 
@@ -88,7 +92,7 @@ class Plan:
             found = json.loads(text)
             version, number = str(found.get("version", "")), int(found["format"])
             fields = {name: found[name] for name in ("keys", "trained_on", "changed")} if number <= FORMAT else {}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{source}: found a plan that cannot be read ({reason}).") from error
         if number > FORMAT:
@@ -100,6 +104,8 @@ class Plan:
             return cls(version=version, **fields)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
+        except RecursionError as error:
+            raise InputError(f"{source}: found a plan that cannot be read (nested too deeply).") from error
 
 
 def _wrong(value: Any) -> Any:
