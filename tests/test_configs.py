@@ -226,7 +226,7 @@ def test_handlers_that_others_add_to_are_lists_of_definitions() -> None:
 def test_every_named_handler_is_attached() -> None:
     train = load("train")["train"]
     parts = {"preprocessing", "dataset", "target_preprocessing", "target_dataset", "patches", "dataloader", "inferer"}
-    parts |= {"own_handlers", "handlers", "trainer"}
+    parts |= {"plan", "own_handlers", "handlers", "trainer"}
     assert sorted(train["own_handlers"]) == sorted(f"@train#{name}" for name in train if name not in parts)
 
 

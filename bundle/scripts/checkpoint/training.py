@@ -15,9 +15,11 @@ import torch
 from ignite.engine import Events
 from scripts.checkpoint.random_state import RandomState, reseed
 from scripts.checkpoint.settings import check_settings, plain
-from scripts.checkpoint.weights import brief, check_fit, check_maps, save_atomically
+from scripts.checkpoint.weights import check_fit, check_maps, plan_at, save_atomically
 from scripts.command.flag import flag
-from scripts.errors import InputError
+from scripts.errors import InputError, brief
+from scripts.plan import METADATA
+from scripts.plan.weights import AVERAGED
 from scripts.processes import gathered, of_first
 from scripts.trainer import last_iteration
 
@@ -108,6 +110,8 @@ class TrainingCheckpoint:
         if engine.state.rank != 0:
             return False
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
+        if AVERAGED in content and (plan := plan_at(engine)) is not None:
+            content[AVERAGED]._metadata[""][METADATA] = plan.to_text()
         content["other_processes"] = by_rank[1:]
         content["iteration"], content["epoch_length"] = engine.state.iteration, engine.state.epoch_length
         content["map_names"], content["best_score"] = _map_names(engine), self.best_score

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -12,18 +13,20 @@ import torch
 from ignite.engine import Engine, Events
 from scripts.errors import InputError
 from scripts.networks import bare
-from scripts.volume_io.cause import held_instead
+from scripts.plan import METADATA, Plan
+from scripts.plan.weights import noted, read_weights
+from scripts.trainer import last_iteration
 from scripts.volume_io.replacement import remove_of_killed, replacing
 from torch import nn
 
 __all__ = [
     "WeightsLoader",
     "WeightsSaver",
-    "brief",
     "check_fit",
     "check_maps",
     "load_weights",
     "noted_state",
+    "plan_at",
     "save_atomically",
     "started_from",
 ]
@@ -89,32 +92,25 @@ def load_weights(network: nn.Module, path: str | os.PathLike, map_names: Sequenc
     if (load_export := getattr(network, "load_export", None)) is not None:
         load_export(path, map_names)
         return
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file. Expected the weights of a trained network, such as models/model.pt."
-        ) from None
-    except Exception as error:
-        if (held := held_instead(Path(path))) is not None:
-            raise InputError(f"{path}: found no readable weights, it is {held}") from error
-        exported = os.fspath(path).endswith((".ts", ".onnx"))
-        advice = (
-            "An exported network needs the overlay exported.yaml."
-            if exported
-            else "Expected a file that training wrote."
-        )
-        raise InputError(f"{path}: found no readable weights ({brief(error)}). {advice}") from error
-    check_maps(_noted(state), map_names, path)
+    state = read_weights(path)
+    check_maps(noted(state).get("map_names", ()), map_names, path)
     check_fit(network, state, path)
     network.load_state_dict(state)
 
 
-def noted_state(network: nn.Module, map_names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a network's state dict, with the maps that it predicts noted in its metadata, not among its keys."""
+def noted_state(network: nn.Module, map_names: Sequence[str] = (), plan: Plan | None = None) -> dict[str, Any]:
+    """Return a network's state dict, with notes in its metadata, not among its keys.
+
+    Args:
+        network: whose weights.
+        map_names: the maps that it predicts. Version 0.4 compares them, and they are known without the plan's classes.
+        plan: how the network sees a volume.
+    """
     state: Any = network.state_dict()
     if map_names:
         state._metadata[""]["map_names"] = list(map_names)
+    if plan is not None:
+        state._metadata[""][METADATA] = plan.to_text()
     return state
 
 
@@ -149,7 +145,7 @@ class WeightsLoader:
 
 
 class WeightsSaver:
-    """Writes the plain state dict of one network, whole or not at all, on rank 0.
+    """Writes the plain state dict of one network, whole or not at all, on rank 0; in its metadata the trainer's plan.
 
     A file that was there before is kept as <name>_previous<extension>, once for a training.
 
@@ -187,7 +183,7 @@ class WeightsSaver:
         """Write the weights now."""
         if engine.state.rank == 0:
             self._keep_previous()
-            save_atomically(noted_state(bare(self.network), self.map_names), self.path)
+            save_atomically(noted_state(bare(self.network), self.map_names, plan_at(engine)), self.path)
 
     def _keep_previous(self) -> None:
         path = Path(self.path)
@@ -196,6 +192,21 @@ class WeightsSaver:
             os.replace(path, kept)
             logger.warning("%s: the weights that were there are kept as %s.", path, kept.name)
         self.wrote = True
+
+
+def plan_at(engine: Any) -> Plan | None:
+    """Return the plan of a trainer with how far it is; None where it has none."""
+    plan: Plan | None = getattr(engine, "plan", None)
+    if plan is None:
+        return None
+    facts = {
+        "method": type(engine).__name__,
+        "stage": getattr(engine, "stage_name", ""),
+        "iterations": engine.state.iteration,
+        "planned_iterations": last_iteration(engine),
+        "warm_up_iterations": getattr(engine, "warm_up_iterations", 0),
+    }
+    return replace(plan, trained_on={**plan.trained_on, **facts})
 
 
 def check_fit(network: nn.Module, state: Any, source: str | os.PathLike) -> None:
@@ -221,14 +232,3 @@ def check_maps(found: Sequence[str], expected: Sequence[str], source: str | os.P
             f"{source}: was trained for the maps {', '.join(found)}, expected {', '.join(expected)}. "
             "Use the target_….yaml overlay that it was trained with, or none if it was trained with none."
         )
-
-
-def _noted(state: Any) -> list[str]:
-    """The maps that `WeightsSaver` noted, none in the state dicts of others."""
-    metadata = getattr(state, "_metadata", None) or {}
-    return list(metadata.get("", {}).get("map_names", ()))
-
-
-def brief(error: Exception) -> str:
-    """Return the first sentence of a message: torch goes on for a paragraph."""
-    return str(error).partition(". ")[0].partition("\n")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -17,10 +18,15 @@ from fire.parser import DefaultParseValue
 from scripts.command.argument import PATHS
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
-__all__ = ["BUNDLE", "as_read", "listed", "parser_at_work", "run_bundle"]
+__all__ = ["BUNDLE", "as_read", "bundle_version", "listed", "parser_at_work", "run_bundle"]
 
 BUNDLE = Path(__file__).resolve().parents[2]
 """The folder of this bundle."""
+
+
+def bundle_version() -> str:
+    """Return the version of this bundle."""
+    return str(json.loads((BUNDLE / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"])
 
 
 def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:

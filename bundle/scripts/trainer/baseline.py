@@ -63,6 +63,11 @@ class TwoStepTrainer(CySGANTrainer):
         """Last iteration of the translation."""
         return last_iteration(self) - self.segmentation_iterations
 
+    @property
+    def stage_name(self) -> str:
+        """What the network has learned from so far, for people."""
+        return "translation alone" if self.state.iteration <= self.stage_end else "translated X"
+
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         return self._adversarial_step if self.state.iteration <= self.stage_end else self._segment_translated
 
@@ -111,6 +116,11 @@ class MeanTeacherTrainer(CySGANTrainer):
     def stage_end(self) -> int:
         """Last iteration: there is but one stage."""
         return last_iteration(self)
+
+    @property
+    def stage_name(self) -> str:
+        """What the network has learned from so far, for people."""
+        return "mean teacher"
 
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         return self._consistent_step

@@ -76,6 +76,11 @@ class CySGANTrainer(SourceTrainer):
         """Last iteration of the warm-up."""
         return self.warm_up_iterations
 
+    @property
+    def stage_name(self) -> str:
+        """What the network has learned from so far, for people."""
+        return "source only" if self.state.iteration <= self.stage_end else "CySGAN"
+
     def _stage(self) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         return self._supervised_step if self.state.iteration <= self.stage_end else self._adversarial_step
 

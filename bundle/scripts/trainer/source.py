@@ -55,6 +55,7 @@ class SourceTrainer(Trainer):
         epoch_length: iterations of an epoch, default one pass over `data_loader`.
         max_iterations: iterations in all, where the last epoch is to be cut short; None for whole epochs.
         inferer: how a generator is applied to a patch; kept for MONAI's property check.
+        plan: how Y is seen (`scripts.plan.Plan`), which savers put into files of weights; None for none.
         amp: mixed precision: float16 with loss scaling on CUDA, bfloat16 on CPU.
         compile: let torch compile the networks when the training starts, which takes the first iterations minutes.
         handlers: ignite handlers.
@@ -81,6 +82,7 @@ class SourceTrainer(Trainer):
         epoch_length: int | None = None,
         max_iterations: int | None = None,
         inferer: Inferer | None = None,
+        plan: Any = None,
         amp: bool | str = False,
         compile: bool | str = False,
         handlers: Sequence[Any] | None = None,
@@ -96,7 +98,7 @@ class SourceTrainer(Trainer):
         self.watch = FiniteWatch(check_interval)
         self.compile, amp = flag(compile, "compile"), flag(amp, "amp")
         super().__init__(device, max_epochs, data_loader, epoch_length=epoch_length, amp=amp, **options)
-        self.inferer = inferer or SimpleInferer()
+        self.inferer, self.plan = inferer or SimpleInferer(), plan
         self.loss_scaler = torch.amp.GradScaler("cuda", enabled=amp and self.state.device.type == "cuda")
         self.state.panels, self.state.max_iterations = {}, max_iterations
         self.complete = self.stopped = False  # handlers say so: a checkpoint of the end; a signal
@@ -192,6 +194,11 @@ class SourceTrainer(Trainer):
     def parts(self) -> dict[str, Any]:
         """What a checkpoint keeps beside networks, optimisers and schedules, by name."""
         return {}
+
+    @property
+    def stage_name(self) -> str:
+        """What the network has learned from so far, for people."""
+        return "source only"
 
     @property
     def stage_end(self) -> int:
