@@ -56,6 +56,7 @@ RUN_BY = {
     "scripts.convert_checkpoint": ("test_convert_checkpoint.py", '"scripts.convert_checkpoint"'),
     "scripts.compare.demo": ("test_compare_demo.py", "demo("),
     "scripts.export": ("test_export.py", "import main"),
+    "scripts.inspect": ("test_inspect.py", "main(str(model))"),
     "scripts.label_server": ("test_label_server.py", '"scripts.label_server"'),
     "scripts.report.augmentation": ("test_report.py", "draw_augmentations("),
     "make": ("test_project.py", "Makefile"),
