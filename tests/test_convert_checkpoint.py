@@ -17,6 +17,7 @@ from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE
 from scripts.convert_checkpoint import main, renamed
 from scripts.errors import InputError
+from scripts.plan.file import read_plan
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -175,6 +176,10 @@ def test_two_maps_are_converted_with_their_overlay_and_noted(
     monkeypatch.delitem(sys.modules, "scripts.convert_checkpoint")
     runpy.run_module("scripts.convert_checkpoint", run_name="__main__")
     assert "image, foreground, contour\n" in capsys.readouterr().out
+    plan = read_plan(tmp_path / "model.pt")
+    assert plan is not None and sorted(plan.keys) == ["decoder", "network_def", "representation"]
+    assert plan.keys["network_def"]["out_channels"] == 3 and plan.keys["network_def"]["filters"] == list(FILTERS)
+    assert plan.trained_on == {"converted_from": path.name}
     load_weights(network(*overlays), tmp_path / "model.pt", ["foreground", "contour"])
     with pytest.raises(
         InputError, match="was trained for the maps foreground, contour, expected foreground, contour, d"

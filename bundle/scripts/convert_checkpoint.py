@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
 from scripts.check.overlay import configuration, overlay_files
 from scripts.check.run import check_folder
 from scripts.checkpoint import noted_state, save_atomically
 from scripts.checkpoint.weights import check_fit
-from scripts.command.bundle import BUNDLE
+from scripts.command.bundle import BUNDLE, bundle_version
 from scripts.command.start import start
 from scripts.errors import InputError, brief
+from scripts.plan import Plan
+from scripts.plan.training import configured_keys
 
 __all__ = ["main", "read_reference", "renamed"]
 
@@ -47,7 +50,9 @@ _NAMES = [
 def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> None:
     """Take the generator Y to X from a checkpoint of PyTorch Connectomics (projects/CySGAN), for inference here.
 
-    Outputs are equal but for rounding. Memory: that of the checkpoint, 140 MB for the published networks.
+    Outputs are equal but for rounding. The weights carry a plan of network, maps and decoder; scale, grey values and
+    window are those of the configuration at inference.
+    Memory: that of the checkpoint, 140 MB for the published networks.
 
     Args:
         checkpoint: checkpoint_100000.pth.tar, say.
@@ -73,8 +78,15 @@ def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> 
             "unet_plus_3d, BLOCK_TYPE residual_se and NORM_MODE gn, as in CySGAN-Base.yaml."
         ) from error
     network.load_state_dict(state)
-    save_atomically(noted_state(network, names), path)
+    save_atomically(noted_state(network, names, _plan(parser, checkpoint)), path)
     print(f"wrote {path}: image, {', '.join(names)}")
+
+
+def _plan(parser: ConfigParser, checkpoint: str) -> Plan:
+    """What is known: network, maps and decoder. How Y was scaled, and in which windows it was seen, is not."""
+    known = configured_keys(parser)
+    keys: dict[str, Any] = {key: known[key] for key in ("representation", "network_def", "decoder") if key in known}
+    return Plan(keys, bundle_version(), {"converted_from": Path(checkpoint).name})
 
 
 def read_reference(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
