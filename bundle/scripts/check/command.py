@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.check.merge import Merged
+from scripts.check.model import Modelled, modelled
 from scripts.check.path import expand_paths, paths
 from scripts.check.problem import Problem, closest, refuse
 from scripts.check.rule import cross_rules, weights
 from scripts.check.schema import config_schema, disagreements
-from scripts.check.source import MARKS, arranged, read_source, shipped
+from scripts.check.source import MARKS, Source, arranged, read_source, shipped
 from scripts.check.value import Values
 from scripts.check.volume import Volumes
 from scripts.command.flag import flag
 from scripts.errors import InputError
 
-__all__ = ["Findings", "check", "check_config", "check_merged"]
+__all__ = ["Findings", "check", "check_config", "check_sources"]
 
 RUN_IDS = (
     *("run", "training", "inference", "evaluating", "initialize", "finalize", "imports", "_meta_"),
@@ -37,12 +38,16 @@ class Findings(NamedTuple):
         base: train or inference.
         values: of the configuration.
         shapes: (Z, Y, X) of each volume that was looked at.
+        settings: keys that the plan of the model sets, with their values: a running workflow must be given them.
+        model: the model with a plan, and what it was trained on.
     """
 
     problems: list[Problem]
     base: str
     values: Values
     shapes: dict[str, tuple[int, ...]]
+    settings: Mapping[str, Any]
+    model: str
 
 
 def check(
@@ -97,30 +102,32 @@ def check_config(
     if not sources:
         raise InputError("config_file: found none, expected files, such as configs/train.yaml, the base first.")
     kept, base, problems = arranged(sources)
-    merged = Merged(kept, overrides or {})
-    found = check_merged(merged, base, run_id, TRACKING if tracking else (), volumes, content)
+    found = check_sources(kept, overrides or {}, base, run_id, TRACKING if tracking else (), volumes, content)
     return found._replace(problems=[*problems, *found.problems])
 
 
-def check_merged(
-    merged: Merged,
+def check_sources(
+    sources: Sequence[Source],
+    overrides: Mapping[str, Any],
     base: str,
     run_id: str | None = None,
     more: tuple[str, ...] = (),
     volumes: bool = True,
     content: bool = False,
 ) -> Findings:
-    """Look at a configuration that is merged already.
+    """Merge a configuration, for inference with the plan of its model, and look at it.
 
     Args:
-        merged: the configuration.
+        sources: the base first; a configuration that is merged already is a base alone.
+        overrides: keys and values of the command line.
         base: train or inference.
         run_id: what is to be run; None is not looked up.
         more: ids that are looked up from outside.
         volumes: whether the volumes are looked at.
         content: whether their voxels are.
     """
-    expansions = expand_paths(merged.config)
+    found = modelled(sources, overrides) if base == "inference" else Modelled(Merged(sources, overrides))
+    merged, expansions = found.merged, expand_paths(found.merged.config)
     own, other = shipped(base).content, shipped("inference" if base == "train" else "train").content
     values = Values(merged.config)
     opened = Volumes(merged, values, content)
@@ -129,6 +136,7 @@ def check_merged(
     schema = config_schema(merged, own, {*RUN_IDS, *MARKS, *more, run_id or "", *harmless})
     problems = [
         *merged.problems,
+        *found.problems,
         *expansions,
         *paths(merged.config),
         *_run_id(merged, run_id),
@@ -138,7 +146,7 @@ def check_merged(
     if volumes:
         problems += [*(opened.training(own) if base == "train" else opened.inference())]
         problems += weights(merged, values, base)
-    return Findings(problems, base, values, opened.shapes)
+    return Findings(problems, base, values, opened.shapes, found.settings, found.model)
 
 
 def _run_id(merged: Merged, run_id: str | None) -> Iterator[Problem]:
@@ -162,5 +170,6 @@ def _summary(found: Findings) -> str:
         lines.append(f"  maps     {', '.join(maps[0])}")
     sizes = ("patch_size", "window") if found.base == "train" else ("window",)
     lines += [f"  {name.partition('_')[0]:<8} {found.values[name]}" for name in sizes]
+    lines += [f"  model    {found.model}"] if found.model else []
     lines += [f"  volume   {name} {shape}" for name, shape in found.shapes.items()]
     return "\n".join(lines)

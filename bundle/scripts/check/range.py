@@ -100,6 +100,7 @@ RANGES: dict[str, Schema] = {
     # -- sizes in voxels. A factor of 0 leaves no voxel, and one above 20 is a mistaken unit: volumes grow 8000 times.
     **_alike(several(number(0, MOST_SCALED, above=True), 3), "scale", "scale_x", "scale_y"),
     "spacing": several(POSITIVE, 3),
+    "training_voxel_size": either(several(POSITIVE, 3), NULL),
     **_alike(several(whole(1), 3), "patch_size", "sample_size", "block", "decoding_block"),
     "decoding_halo": several(whole(0), 3),
     # MONAI takes 0 and less of a window for the whole side of the volume.

@@ -82,11 +82,11 @@ def _lost_references(merged: Merged) -> Iterator[Problem]:
 
 
 def _without_effect(merged: Merged, base: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find what the command line sets and the overlays have made idle: the base refers to it, nothing does now."""
+    """Find what the command line sets without effect: what the base refers to it with was replaced."""
     used, before = (referred({k: v for k, v in config.items() if k != _NOTED}) for config in (merged.config, base))
     for key in merged.overridden:
         if _reached(before, key) and not _reached(used, key) and key.split(SEPARATOR)[0] not in _HARMLESS:
-            advice = "An overlay has replaced what referred to it. Leave one of the two out."
+            advice = "An overlay, or the plan of the model, has replaced what referred to it. Leave it out."
             yield Problem(merged.place(key), key, "a key without effect", "one that is still referred to", advice)
 
 

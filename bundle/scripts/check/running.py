@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from scripts.check.command import check_config, check_merged
-from scripts.check.merge import Merged
+from scripts.check.command import check_config, check_sources
 from scripts.check.path import KEYS, expand_paths
 from scripts.check.problem import refuse
 from scripts.check.source import Source, base_of
@@ -44,9 +43,9 @@ def check_run() -> None:
         found = check_config(typed["config_file"], overrides, run_id, typed.get("tracking"))
     else:
         content = {name: value for name, value in config.items() if name != "_meta_"}
-        found = check_merged(Merged([Source("", content, {})], {}), base, run_id, volumes=False)
+        found = check_sources([Source("", content, {})], {}, base, run_id, volumes=False)
     refuse(found.problems)
-    _expand_paths(workflow.parser)
+    _set(workflow.parser, {**_expanded(workflow.parser), **found.settings})
 
 
 def read_words(words: Sequence[str]) -> dict[str, Any]:
@@ -96,17 +95,24 @@ def _workflow() -> Any:
     return None
 
 
-def _expand_paths(parser: Any) -> None:
-    """Give the workflow the names that the check expanded: nothing of these keys was evaluated yet."""
-    from monai.bundle import ConfigItem
-
-    given = {key: parser.config[key] for key in KEYS if key in parser.config}
-    full = dict(given)
+def _expanded(parser: Any) -> dict[str, Any]:
+    """The names of files and folders that the check expanded, in full."""
+    full = {key: parser.config[key] for key in KEYS if key in parser.config}
     expand_paths(full)
-    for key in (key for key in given if full[key] != given[key]):
-        parser.config[key] = full[key]
-        values = full[key] if isinstance(full[key], list) else []
-        items = {key: full[key], **{f"{key}::{number}": value for number, value in enumerate(values)}}
-        for name, value in items.items():
-            parser.ref_resolver.items[name] = ConfigItem(config=value, id=name)
-            parser.ref_resolver.resolved_content.pop(name, None)
+    return {key: value for key, value in full.items() if value != parser.config[key]}
+
+
+def _set(parser: Any, values: Mapping[str, Any]) -> None:
+    """Give a parser that is at work other values for keys at its top, of which nothing was evaluated yet."""
+    from monai.bundle import ConfigParser
+
+    if not values:
+        return
+    parser.config.update(values)
+    fresh = ConfigParser({key: parser.config[key] for key in values})
+    fresh.parse()
+    resolver = parser.ref_resolver
+    for kept in (resolver.items, resolver.resolved_content):
+        for name in [name for name in kept if name.split("::")[0] in values]:
+            del kept[name]
+    resolver.items.update({name: item for name, item in fresh.ref_resolver.items.items() if name})

@@ -100,7 +100,7 @@ def disagreements(merged: Merged, values: Values, schema: Schema, base: Mapping[
 
     A value that comes from a wrong one is left out: the wrong one is reported.
     """
-    instance = _instance({name: part for name, part in merged.config.items() if name != "_meta_"}, values)
+    instance = values.literal({name: part for name, part in merged.config.items() if name != "_meta_"})
     wrong: dict[str, Schema] = {}
     for error in _Validator(schema).iter_errors(instance):
         if error.validator == "additionalProperties":
@@ -119,16 +119,6 @@ def disagreements(merged: Merged, values: Values, schema: Schema, base: Mapping[
 def follows(value: Any, schema: Schema) -> bool:
     """Return whether a value is known and follows a schema."""
     return value is not UNKNOWN and bool(_Validator(schema).is_valid(value))
-
-
-def _instance(value: Any, values: Values) -> Any:
-    """A configuration with its values worked out, unknown ones among them."""
-    if isinstance(value, Mapping):
-        return {str(name): _instance(part, values) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_instance(part, values) for part in value]
-    found = values.of(value)
-    return found if isinstance(found, str | int | float | bool | list | dict | None) else UNKNOWN
 
 
 def _described(schema: Schema, path: Iterable[str | int]) -> tuple[str, Schema]:

@@ -67,6 +67,15 @@ class Values:
             return self._text(value)
         return value if value is None or isinstance(value, (bool, int, float)) else UNKNOWN
 
+    def literal(self, value: Any) -> Any:
+        """Return a piece of configuration with its values worked out; definitions stay, and `UNKNOWN` is within it."""
+        if isinstance(value, Mapping):
+            return {str(name): self.literal(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self.literal(part) for part in value]
+        found = self.of(value)
+        return found if isinstance(found, str | int | float | bool | list | dict | None) else UNKNOWN
+
     def maps(self) -> tuple[Sequence[str], int] | None:
         """Return names and number of channels of the maps to learn, None where a map is none of ours."""
         found = self["representation"]

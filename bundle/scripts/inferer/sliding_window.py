@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from monai.utils import convert_data_type, convert_to_dst_type, ensure_tuple_rep
 from scripts.allocator import reused_memory
@@ -13,6 +14,7 @@ from scripts.command.flag import flag
 from scripts.errors import InputError
 from scripts.inferer.orientation import FLIPS, orient, orientations, restore
 from scripts.inferer.part import PartInferer
+from scripts.inferer.physical import for_images
 from scripts.inferer.window import MODES, WindowGrid, check_images
 from scripts.representation import Representation
 from scripts.transforms.scaling import checked_scale, resized, scaled_shape
@@ -31,6 +33,8 @@ class MapInferer(SlidingWindowInferer):
         representation: what the channels after the first are (`channels`, `activate`, `to_unit`).
         scale: factors (z, y, x) by which a window is resized for the network, and its maps back again; what the
             network's training volumes were scaled by.
+        training_voxel_size: voxel size (z, y, x) in micrometres that `scale` is for. A volume whose metadata state
+            another one gets its own scale, see `for_voxel_size`. None: `scale` is for every volume.
         roi_size: window (z, y, x) in voxels of the network, that is after scaling; clipped to the padded volume. A side
             below 1 means the whole side.
         sw_batch_size: windows given to the network at once.
@@ -74,6 +78,7 @@ class MapInferer(SlidingWindowInferer):
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
         as_bytes: bool | str = False,
+        training_voxel_size: Sequence[float] | None = None,
     ) -> None:
         """See the class."""
         super().__init__(roi_size, sw_batch_size, overlap, sw_device=sw_device, device=device, progress=progress)
@@ -86,7 +91,7 @@ class MapInferer(SlidingWindowInferer):
         if min(self.padding) < 0:
             raise InputError(f"padding is {tuple(self.padding)}; expected voxels (z, y, x), none of them negative")
         self.representation = representation
-        self.scale = checked_scale(scale)
+        self.scale, self.training_voxel_size = checked_scale(scale), training_voxel_size
         self.flips = flips
         self.with_image, self.amp = flag(with_image, "with_image"), flag(amp, "amp")
         self.empty_below = empty_below
@@ -104,19 +109,24 @@ class MapInferer(SlidingWindowInferer):
 
         Returns:
             Maps (B, M, Z, Y, X), or (B, 1 + M, Z, Y, X) with the image first, float32 in [0, 1] or bytes; a MetaTensor
-            if `inputs` is one.
+            if `inputs` is one, whose metadata then have the `scale` that was used, (B, 3).
 
         Raises:
-            InputError: if `inputs` is no batch of one-channel volumes, or the network returns another shape.
+            InputError: if `inputs` is no batch of one-channel volumes, the network returns another shape, or the voxel
+                size is more than 20 times that of training.
         """
         check_images(inputs)
+        own = for_images(self, inputs)
         device = torch.device(kwargs.pop("device", self.device) or inputs.device)
-        predict = self.predictor(network, *args, **kwargs)
+        predict = own.predictor(network, *args, **kwargs)
         with reused_memory():
             volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
-            found = [self._maps(volume, predict, device) for volume in volumes]
+            found = [own._maps(volume, predict, device) for volume in volumes]
         maps = found[0][None] if len(found) == 1 else torch.stack(found)
-        return convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
+        result: torch.Tensor = convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
+        if isinstance(result, MetaTensor):
+            result.meta["scale"] = torch.tensor([own.scale] * len(result), dtype=torch.float64)
+        return result
 
     def windows(self, shape: Sequence[int]) -> WindowGrid:
         """Return the windows of a volume (Z, Y, X), in voxels of it after padding; none is larger than that."""

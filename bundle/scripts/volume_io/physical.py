@@ -1,0 +1,54 @@
+"""Physical size: the scale of a volume whose voxels have another size than those that a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scripts.errors import InputError
+from scripts.volume_io.unit import MOST_APART, apart
+
+__all__ = ["physical_scale"]
+
+EQUAL = 1.02
+"""Voxel sizes that differ by no more along any axis count as one, so that results stay the same to the last bit."""
+
+
+def physical_scale(
+    scale: Sequence[float],
+    training_voxel_size: Sequence[float] | None,
+    voxel_size: Sequence[float] | None,
+    name: object = "",
+) -> tuple[float, ...]:
+    """Return the factors (z, y, x) at which a network sees objects of a volume as large as those that it learned.
+
+    Args:
+        scale: factors for voxels of `training_voxel_size`.
+        training_voxel_size: (z, y, x) in micrometres; None where it is unknown, and `scale` is returned.
+        voxel_size: of the volume; likewise.
+        name: of the volume, for the message.
+
+    Raises:
+        InputError: the sizes differ more than 20 times along an axis, so that one of them has a wrong unit.
+
+    >>> physical_scale((1, 0.5, 0.5), (1.0, 0.2, 0.2), (1.0, 0.4, 0.2))
+    (1.0, 1.0, 0.5)
+    """
+    factors = tuple(float(factor) for factor in scale)
+    if training_voxel_size is None or voxel_size is None:
+        return factors
+    if (most := apart(voxel_size, training_voxel_size)) <= EQUAL:
+        return factors
+    if most > MOST_APART:
+        raise InputError(
+            f"{name}: found voxels of {_shown(voxel_size)} µm (z, y, x), the model was trained on voxels of "
+            f"{_shown(training_voxel_size)} µm; expected sizes that differ by at most {MOST_APART:g} times. Look at "
+            "the units in the file, or give --scale, with which voxel sizes are not compared."
+        )
+    sides = zip(factors, voxel_size, training_voxel_size, strict=True)
+    return tuple(
+        factor if apart([own], [trained]) <= EQUAL else factor * own / trained for factor, own, trained in sides
+    )
+
+
+def _shown(size: Sequence[float]) -> str:
+    return " x ".join(f"{side:.4g}" for side in size)
