@@ -196,6 +196,37 @@ def test_a_grid_is_shifted_by_whole_voxels_of_the_network(tool: Any) -> None:
     assert np.array_equal(tiling.cropped(moved[0].numpy(), (1, 2, 7)), volume[0].numpy())
 
 
+def test_a_training_beside_a_busy_process_is_measured_with_and_without_our_waits(
+    tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, asked = tool("beside"), []
+
+    def seconds(*given: Any) -> float:
+        asked.append(given[-2:])
+        return {False: 0.5, True: 2.0}[given[-1]] * (1.1 if given[-2] else 1.0)
+
+    monkeypatch.setattr(module, "_seconds", seconds)
+    result = module.beside((16, 32, 32), 2, ["train"], rounds=2)
+    assert len(asked) == 8
+    assert [row["speed_kept"] for row in result["rows"]] == [0.25, 0.25]
+    assert result["cost_alone"] == pytest.approx(0.1)
+    printed = "\n".join(tool("figure").lines("beside", {"shape": (16, 32, 32), **result}))
+    assert "an iteration alone takes +10% with the waits of our commands" in printed
+    assert "OpenMP's own" in printed
+
+
+def test_what_runs_beside_has_the_variables_asked_for_and_they_are_gone_after(
+    tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tool("beside")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with module._environment({"GOMP_SPINCOUNT": "5"}), module._busy_process(True):
+        assert os.environ["GOMP_SPINCOUNT"] == "5"
+        assert "OMP_WAIT_POLICY" not in os.environ
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
 def test_patches_are_drawn_by_the_training_configuration(tool: Any) -> None:
     figures = tool("training").pair((5, 16, 16), 2)
     assert figures["iterations"] == 2

@@ -3,6 +3,7 @@
     .venv/bin/python tools/benchmark.py --threads 2 --out benchmark.json
     .venv/bin/python tools/benchmark.py --threads 2 --against benchmark.json
     .venv/bin/python tools/benchmark.py --only watershed --shape 128,512,512
+    .venv/bin/python tools/benchmark.py --threads 2 --only beside
     .venv/bin/python tools/benchmark.py --only tiles overlap --run outputs/demo --configs inference
 
 Seconds are the median of the iterations, the first left out where there are several. Core-seconds are user and system

@@ -48,9 +48,9 @@ def pair(shape: Shape, iterations: int) -> Result:
     return watch.result(average=statistics.fmean)
 
 
-def loader(shape: Shape, iterations: int) -> Result:
+def loader(shape: Shape, iterations: int, configs: Sequence[str] = ("train", "published")) -> Result:
     """Training iterations fed by worker processes; a lap is the wait for a batch and the step on it."""
-    parser = parsed(["train", "published"], {"patch_size": list(shape), "warm_up_iterations": 0})
+    parser = parsed(configs, {"patch_size": list(shape), "warm_up_iterations": 0})
     size, workers = parser.get_parsed_content("batch_size"), parser.get_parsed_content("num_workers")
     patches = _patches(parser, iterations * size)
     batches = DataLoader(patches, batch_size=size, num_workers=workers)

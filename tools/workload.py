@@ -105,6 +105,14 @@ WORKLOADS: dict[str, Workload] = {
         _PATCH,
         4,
     ),
+    "beside": Workload(
+        "the demonstration's training with its workers, alone and beside one busy process, by how threads wait",
+        "beside.beside",
+        (16, 32, 32),
+        20,
+        {"configs": ("train", "demo", "light_augmentation"), "rounds": 2},
+        "--only",
+    ),
     "watershed": Workload(
         "bcd_watershed of the maps of touching ellipsoids, bytes, default thresholds",
         "segmentation.watershed",

@@ -16,6 +16,7 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 from scripts.command.argument import PATHS
+from scripts.command.thread import short_waits
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
 __all__ = ["BUNDLE", "as_read", "bundle_version", "listed", "parser_at_work", "run_bundle"]
@@ -32,7 +33,8 @@ def bundle_version() -> str:
 def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:
     """Run a command of this bundle, its progress bars on this terminal.
 
-    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it.
+    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it. Its threads
+    wait for each other as `scripts.command.thread` says, unless the environment says otherwise.
 
     Args:
         run_id: training, evaluating, run, ...
@@ -48,7 +50,7 @@ def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[st
     command += ["--config_file", str(files), "--bundle_root", str(BUNDLE)]
     for key, value in overrides.items():
         command += [f"--{key}", _typed(key, value)]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, **short_waits(os.environ), "PYTHONWARNINGS": "ignore"}
     if _status(command, environment):
         raise InputError(f"the command failed, its message is above: {' '.join(command)}")
 
