@@ -147,7 +147,8 @@ class WeightsLoader:
 class WeightsSaver:
     """Writes the plain state dict of one network, whole or not at all, on rank 0; in its metadata the trainer's plan.
 
-    A file that was there before is kept as <name>_previous<extension>, once for a training.
+    A file that was there before is kept as <name>_previous<extension>, once for a training. A training that is found
+    complete writes the weights once more: it may have been killed after its last checkpoint and before that file.
 
     Args:
         path: file to write, usually models/model.pt: what inference, MONAI Label and the zoo load.
@@ -178,6 +179,8 @@ class WeightsSaver:
         engine.add_event_handler(known.get(self.event, self.event), self)
         if self.interval:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+        if self.event == Events.COMPLETED.value and getattr(engine, "complete", False):
+            self(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Write the weights now."""

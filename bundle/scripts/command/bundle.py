@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,9 +18,19 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from scripts.command.argument import PATHS
 from scripts.command.thread import short_waits
+from scripts.command.worker import STARTED
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
-__all__ = ["BUNDLE", "as_read", "bundle_version", "listed", "parser_at_work", "run_bundle"]
+__all__ = [
+    "BUNDLE",
+    "as_read",
+    "bundle_version",
+    "bundle_words",
+    "listed",
+    "parser_at_work",
+    "run_bundle",
+    "run_words",
+]
 
 BUNDLE = Path(__file__).resolve().parents[2]
 """The folder of this bundle."""
@@ -30,32 +41,51 @@ def bundle_version() -> str:
     return str(json.loads((BUNDLE / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"])
 
 
-def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:
-    """Run a command of this bundle, its progress bars on this terminal.
-
-    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it. Its threads
-    wait for each other as `scripts.command.thread` says, unless the environment says otherwise.
+def bundle_words(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> list[str]:
+    """Return what follows `python` where MONAI's command is typed in the bundle's folder.
 
     Args:
         run_id: training, evaluating, run, ...
         configs: files, or names in `configs/` without extension; the base first.
         overrides: keys and values.
+    """
+    files = [f"configs/{config}.yaml" if _is_name(config) else str(config) for config in configs]
+    words = ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+    return [*words, *(word for key, value in overrides.items() for word in (f"--{key}", _typed(key, value)))]
+
+
+def run_words(words: Sequence[str], folder: Path | None = BUNDLE) -> None:
+    """Run Python with words as one would type them, progress bars on this terminal.
+
+    SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it. Where this
+    process is killed, the command ends at once. Its threads wait for each other as `scripts.command.thread` says,
+    unless the environment says otherwise.
+
+    Args:
+        words: what follows `python`.
+        folder: where it runs; None for this process's own.
 
     Raises:
         InputError: it failed; its own message is above.
         StoppedError: it stopped as it was asked to.
     """
-    files = [str(BUNDLE / "configs" / f"{config}.yaml") if _is_name(config) else str(config) for config in configs]
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id]
-    command += ["--config_file", str(files), "--bundle_root", str(BUNDLE)]
-    for key, value in overrides.items():
-        command += [f"--{key}", _typed(key, value)]
-    environment = {**os.environ, **short_waits(os.environ), "PYTHONWARNINGS": "ignore"}
-    if _status(command, environment):
-        raise InputError(f"the command failed, its message is above: {' '.join(command)}")
+    environment = {**os.environ, **short_waits(os.environ), "PYTHONWARNINGS": "ignore", STARTED: "1"}
+    if _status([sys.executable, *words], environment, folder):
+        raise InputError(f"the command failed, its message is above: {shlex.join(['python', *words])}")
 
 
-def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_bundle(run_id: str, configs: Sequence[str | Path], overrides: Mapping[str, Any]) -> None:
+    """Run a command of this bundle in the folder where this process is, see `bundle_words` and `run_words`.
+
+    Raises:
+        InputError: it failed; its own message is above.
+        StoppedError: it stopped as it was asked to.
+    """
+    files = [BUNDLE / "configs" / f"{config}.yaml" if _is_name(config) else config for config in configs]
+    run_words(bundle_words(run_id, files, {"bundle_root": BUNDLE, **overrides}), folder=None)
+
+
+def _status(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> int:
     """The exit status of a command, once it has ended; SIGTERM and Ctrl-C meanwhile are for it.
 
     Both are handed on as SIGTERM: a terminal gives Ctrl-C to the command, too, and a second one would stop a training
@@ -76,18 +106,21 @@ def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
     heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, hand_on) for number in heard}
     try:
-        process = subprocess.Popen(command, env=environment)
+        # Its standard input ends with this process, see `end_with_starter`.
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.PIPE)
         if asked:  # before it had begun
             process.terminate()
         status = process.wait()
     finally:
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
         for number, handler in before.items():
             signal.signal(number, handler)
     if asked or status == UNFINISHED:
         by = f" by {signal.Signals(asked[0]).name}" if asked else ""
         raise StoppedError(
-            f"stopped{by}; the command that ran has ended with status {status}, and files are whole. Given again, a "
-            "comparison resumes where it was."
+            f"stopped{by}; the command that ran has ended with status {status}, and files are whole. Given again, "
+            "the command resumes where it was."
         )
     return status
 

@@ -18,6 +18,7 @@ from scripts.command.worker import (
     SHARED_MEMORY_FULL,
     bad_input_in,
     defect_in_worker,
+    end_with_starter,
     said_by_worker,
     shared_memory_is_full,
 )
@@ -50,6 +51,7 @@ def start(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> N
         main: the command. Its parameters are the flags, and their annotations say how each is read.
         arguments: what was typed; by default that of this process.
     """
+    end_with_starter()
     name = str(getattr(sys.modules["__main__"].__spec__, "name", main.__module__)).removesuffix(".__main__")
     try:
         from scripts.command.argument import bound
@@ -71,6 +73,7 @@ def plain_errors() -> None:
 
     Only what nobody catches is affected: a program that calls the bundle gets the exceptions as they are.
     """
+    end_with_starter()
     sys.excepthook = _tell
     logging.raiseExceptions = False  # a full disk under the log would give a traceback for every line of it
 

@@ -5,6 +5,7 @@ Only the standard library is imported here, since `scripts.command.start` needs 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import multiprocessing.queues
@@ -20,10 +21,12 @@ from typing import Any
 
 __all__ = [
     "SHARED_MEMORY_FULL",
+    "STARTED",
     "WorkerStart",
     "bad_input_in",
     "defect_in_worker",
     "end_with_parent",
+    "end_with_starter",
     "said_by_worker",
     "shared_memory_is_full",
 ]
@@ -32,6 +35,8 @@ SHARED_MEMORY_FULL = (
     "shared memory is full: data-loader workers hand over batches through /dev/shm. Give --num_workers 0 or a larger "
     "--shm-size (docker run), or free /dev/shm."
 )
+STARTED = "CYSGAN_STARTED"
+"""Variable of the environment of a command that another one of ours has started."""
 _FULL = 74  # exit status of a worker that finds no room for a batch (EX_IOERR)
 _ENDED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal|exited unexpectedly)")
 _KILLED = re.compile(r"is killed by signal: ([\w ]+)")
@@ -77,6 +82,24 @@ def end_with_parent() -> None:
     def wait() -> None:
         if parent is not None:
             parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def end_with_starter() -> None:
+    """Let this command end as soon as the one of ours that started it does, by a kill too.
+
+    Nothing happens in a command that somebody typed. The standard input of one that was started ends when its starter
+    does: it is read in a thread.
+    """
+    if os.environ.pop(STARTED, None) is None:
+        return
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
             os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
