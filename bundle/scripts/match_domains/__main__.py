@@ -11,19 +11,16 @@ from scripts.check.pairing import check_training_roles
 from scripts.command.flag import flag
 from scripts.command.start import start
 from scripts.dataset import volume_items
-from scripts.errors import InputError
 from scripts.match_domains.match import match_volumes
+from scripts.match_domains.option import VoxelSize, refuse_far_apart, unexpanded, voxel_size
 from scripts.match_domains.overlay import overlay_text, table_text
 from scripts.match_domains.picture import draw_match
 from scripts.transforms.scaling import checked_scale
 from scripts.volume_io import read_label
 from scripts.volume_io.files import load
 from scripts.volume_io.replacement import write_text
-from scripts.volume_io.unit import MOST_APART, apart
 
 __all__ = ["main"]
-
-VoxelSize = Sequence[float] | None
 
 
 def main(
@@ -70,15 +67,12 @@ def main(
     check_training_roles([source_item], [target_item])
     names = [source_item["image"], source_item["label"], target_item["image"]]
     volumes, sizes, units = _read(names)
-    sizes = [_spacing(voxel_size_x, "voxel_size_x") or sizes[0], _spacing(voxel_size_y, "voxel_size_y") or sizes[2]]
-    if not isinstance(expansion_y, int | float) or not 0 < expansion_y < float("inf"):
-        raise InputError(f"expansion_y is {expansion_y!r}; expected a number above 0.")
-    if sizes[1] is not None:
-        sizes[1] = [size / expansion_y for size in sizes[1]]
+    sizes = [voxel_size(voxel_size_x, "voxel_size_x") or sizes[0], voxel_size(voxel_size_y, "voxel_size_y") or sizes[2]]
+    sizes[1] = unexpanded(sizes[1], expansion_y)
     if not flag(by_voxel_size, "by_voxel_size"):
         sizes = [None, None]
     units = [unit if given is None else "um" for unit, given in zip(units, (voxel_size_x, voxel_size_y), strict=True)]
-    _refuse_far_apart(sizes, [(names[0], units[0]), (names[2], units[1])])
+    refuse_far_apart(sizes, [(names[0], units[0]), (names[2], units[1])])
     source, label, target = volumes
     match = match_volumes(source, label, target, *sizes, reference=reference, diameter=diameter, seed=seed)
     seen_at = checked_scale((1, 1, 1) if diameter is not None else resolution)
@@ -107,40 +101,6 @@ def _read(names: Sequence[str]) -> tuple[list[np.ndarray], list[VoxelSize], list
     check_image(target.array, names[2])
     arrays = [source.array, label, target.array]
     return arrays, [source.voxel_size, None, target.voxel_size], [source.unit, target.unit]
-
-
-def _refuse_far_apart(sizes: Sequence[VoxelSize], images: Sequence[tuple[str, str]]) -> None:
-    """Reject voxel sizes of which one must be in a wrong unit.
-
-    Args:
-        sizes: of X and Y, (z, y, x) in micrometres.
-        images: their names, and the units of their files.
-    """
-    x, y = sizes
-    if x is None or y is None or (factor := apart(x, y)) <= MOST_APART:
-        return
-    told = [
-        f"{name} has voxels of {' x '.join(f'{side:.4g}' for side in size)} µm (z, y, x)"
-        + ("" if unit in ("um", "unknown") else f", stated in {unit}")
-        for size, (name, unit) in zip((x, y), images, strict=True)
-    ]
-    raise InputError(
-        f"{'; '.join(told)}: they differ by a factor of {factor:.4g}, expected at most {MOST_APART:g}. One unit "
-        "cannot be right (ITK and SimpleITK label all lengths as mm). Give the right sizes with --voxel_size_x or "
-        "--voxel_size_y, or measure the objects instead with --by_voxel_size false."
-    )
-
-
-def _spacing(value: VoxelSize, name: str) -> VoxelSize:
-    if value is None:
-        return None
-    try:
-        sizes = [float(size) for size in value]
-    except (TypeError, ValueError):
-        sizes = []
-    if len(sizes) != 3 or not all(0 < size < float("inf") for size in sizes):
-        raise InputError(f"{name} is {value!r}; expected three micrometres z,y,x above 0, such as 0.3,0.1,0.1.")
-    return sizes
 
 
 if __name__ == "__main__":

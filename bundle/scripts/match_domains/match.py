@@ -14,7 +14,7 @@ from scripts.match_domains.diameter import DISAGREEMENT, FEWEST, ImageSize, Shap
 from scripts.match_domains.intensity import image_polarity, intensity_window, label_grey, label_polarity
 from scripts.match_domains.piece import grey_range
 
-__all__ = ["Domain", "Match", "Sizes", "match_volumes", "scales"]
+__all__ = ["Domain", "Match", "Sizes", "check_options", "match_volumes", "scales"]
 
 Factors = tuple[float, float, float]
 Spacing = Sequence[float] | None
@@ -92,7 +92,7 @@ def match_volumes(
     Raises:
         InputError: `reference` or `diameter` is something else.
     """
-    _check_options(reference, diameter)
+    check_options(reference, diameter)
     shapes = shapes_of(label_x, seed)
     grey_x = label_grey(image_x, label_x, seed)
     bright_x = label_polarity(grey_x)
@@ -126,7 +126,12 @@ def scales(
     return [_factors(goal / of_x), _factors(goal / of_y)]
 
 
-def _check_options(reference: str, diameter: float | None) -> None:
+def check_options(reference: str = "x", diameter: float | None = None) -> None:
+    """See that options of `match_volumes` are such.
+
+    Raises:
+        InputError: one is not.
+    """
     if reference not in ("x", "y"):
         raise InputError(f"reference is {reference!r}; expected x or y, the domain that keeps its resolution.")
     if diameter is not None and not (isinstance(diameter, int | float) and 2 <= diameter < float("inf")):
