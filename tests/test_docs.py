@@ -50,6 +50,7 @@ RUN_BY = {
     "monai.bundle verify_net_in_out": ("test_metadata.py", "verify_net_in_out("),
     "monai.bundle ckpt_export": ("test_export.py", "ckpt_export("),
     "torchrun": ("conftest.py", "torch.distributed.run"),
+    "scripts.adapt": ("test_adapt.py", "adapt_files("),
     "scripts.check": ("test_check.py", "check("),
     "scripts.classical": ("test_classical.py", "segment_file("),
     "scripts.compare": ("test_compare.py", "compare("),
@@ -189,7 +190,7 @@ def main_of(module: str) -> Any:
 
 def further_flags(module: str, flags: dict[str, str]) -> set[str]:
     """What a command takes beyond its named arguments."""
-    if module in ("scripts.check", "scripts.compare", "scripts.compare.demo", "scripts.label_server"):
+    if module in ("scripts.adapt", "scripts.check", "scripts.compare", "scripts.compare.demo", "scripts.label_server"):
         bases = ["train.yaml", "inference.yaml"][: 1 + (module == "scripts.label_server")]
         return {key for key in flags if any(is_key(key, config(base)) for base in bases)}
     decoder = TARGETS[flags.get("target", "bcd")]

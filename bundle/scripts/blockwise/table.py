@@ -9,7 +9,7 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.replacement import replacing
 
-__all__ = ["check_table", "write_table"]
+__all__ = ["check_table", "columns_of", "write_table"]
 
 
 def check_table(path: Path) -> None:
@@ -39,7 +39,7 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
     Raises:
         InputError: it cannot be written.
     """
-    columns = _columns(instances, names, scale)
+    columns = columns_of(instances, names, scale)
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             import pyarrow
@@ -53,7 +53,8 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
             file.writelines(f"{form}\n" % row for row in zip(*columns.values(), strict=True))
 
 
-def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
+def columns_of(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
+    """Return the columns by name, see `write_table`; those of seeds only where these were measured."""
     voxels = instances["voxels"]
     columns = {"id": instances["ids"], "voxels": voxels}
     for index, axis in enumerate("zyx"):
@@ -63,6 +64,8 @@ def _columns(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: f
     columns["touches_border"] = instances["border"].astype(np.uint8)
     for column, name in zip(("foreground", "contour"), names, strict=False):
         columns[f"mean_{name.replace(' ', '_')}"] = instances[column] / voxels / scale
+    if "seed_voxels" not in instances:
+        return columns
     columns["seed_voxels"] = instances["seed_voxels"]
     columns["seed_strength"] = instances["seed_foreground"] / np.maximum(1, instances["seed_voxels"]) / scale
     return columns

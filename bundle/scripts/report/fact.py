@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from scripts.errors import InputError
 from scripts.report.run import RunFolder, public
 
-__all__ = ["commands_of", "facts_of", "numbers_of", "span"]
+__all__ = ["commands_in", "commands_of", "facts_of", "numbers_of", "span"]
 
 
 def facts_of(run: RunFolder) -> list[tuple[str, str]]:
@@ -50,6 +52,22 @@ def commands_of(run: RunFolder) -> list[tuple[str, str]]:
         command = f"{there}python -m monai.bundle run training --config_file {file}"
         commands.append(("With the configuration below, which the run left beside its checkpoints:", command))
     return [(name, public(command)) for name, command in commands]
+
+
+def commands_in(script: str) -> list[tuple[str, str]]:
+    """The commands of a shell script, each with the comment before it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        blocks = Path(script).read_text(encoding="utf-8").strip().split("\n\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{script}: no commands can be read ({error}).") from error
+    there = [line for line in blocks[0].splitlines() if line.startswith("cd ")]
+    pairs = [block.partition("\n")[::2] for block in blocks[1:]]
+    pairs[:0] = [("In the folder of the bundle, with its environment active:", there[0])] if there else []
+    return [(public(name.removeprefix("# ")), public(command)) for name, command in pairs]
 
 
 def numbers_of(run: RunFolder, scores: Mapping[str, Any], found: int | None) -> list[tuple[str, str]]:

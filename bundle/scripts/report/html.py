@@ -17,7 +17,7 @@ from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.report.chart import HEIGHT, WIDTH, Chart, histogram_chart, loss_chart
 from scripts.report.command import read_json
-from scripts.report.fact import commands_of, facts_of, numbers_of
+from scripts.report.fact import commands_in, commands_of, facts_of, numbers_of
 from scripts.report.objects import Objects, joined_objects, measure_objects
 from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
@@ -43,6 +43,7 @@ def write_html(
     metrics: str | None = None,
     voxel_size: Sequence[float] | None = None,
     title: str = "",
+    commands: str | None = None,
 ) -> None:
     """Write report.html: instances in three planes, panels over time, losses, object sizes, scores and the record.
 
@@ -62,6 +63,7 @@ def write_html(
         voxel_size: of Y, (z, y, x) in micrometres; by default what the file of the image says. Objects are measured in
             voxels where it is not known of X and of Y; the sections are then drawn as of voxels of 2, 1, 1.
         title: of the page.
+        commands: a shell script that the page shows, such as commands.sh of scripts.adapt; by default the training's.
 
     Raises:
         InputError: a file is missing, damaged or does not fit the others, or the page cannot be written.
@@ -84,6 +86,8 @@ def write_html(
             objects["source"] = joined_objects(parts)
     page = _page(folder, viewers, objects, scores) | {"objects": _object_charts(objects, in_um)}
     notes += [f"{name} is not in the training's folder." for name in folder.missing]
+    if commands is not None:
+        page["commands"] = commands_in(commands)
     page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": notes}
     write_text(target, _rendered(page))
 

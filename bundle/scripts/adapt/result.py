@@ -1,0 +1,95 @@
+"""result.json: every figure of an adaptation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from scripts.adapt.record import Record
+from scripts.adapt.request import Request
+from scripts.command.bundle import bundle_version
+from scripts.plan.file import read_plan
+from scripts.volume_io import short_name
+from scripts.volume_io.replacement import write_text
+
+__all__ = ["start_text", "write_result"]
+
+
+def write_result(
+    request: Request, effort: str, record: Record, commands: Mapping[str, str], megabytes: float
+) -> dict[str, Any]:
+    """Write result.json, and return what it holds.
+
+    Args:
+        request: what was done.
+        effort: its name.
+        record: the stages' times.
+        commands: by stage, as one would type them.
+        megabytes: the most memory that was held; where an earlier try held more, that is kept.
+    """
+    path = request.out / "result.json"
+    plan = read_plan(request.out / "model.pt")
+    result = {
+        "effort": effort,
+        "start": start_text(request.start_from),
+        "volumes": _volumes(request),
+        "scores": _scores(request.out / "metrics.json") if request.labels else None,
+        "seconds": {name: record.seconds(name) for name in commands if name in record.stages},
+        "minutes": round(sum(record.seconds(name) for name in commands) / 60, 2),
+        "peak_memory_mb": round(max(megabytes, _earlier(path))),
+        "plan": None if plan is None else asdict(plan),
+        "iterations": request.values["iterations"],
+        "warm_up_iterations": request.values["warm_up_iterations"],
+        "settings": request.settings(effort),
+        "commands": dict(commands),
+        "versions": _versions(),
+    }
+    write_text(path, json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def start_text(weights: str | None) -> str:
+    """Return what the generators start from, in words."""
+    return "fresh weights" if weights is None else weights
+
+
+def _volumes(request: Request) -> list[dict[str, Any]]:
+    """What was found in each volume of Y, and its files."""
+    with open(request.out / "instances.csv", newline="", encoding="utf-8") as file:
+        counts = Counter(row["volume"] for row in csv.DictReader(file))
+    return [
+        {
+            "image": image,
+            "instances": counts[short_name(image)],
+            "files": [request.result(image, kind).name for kind in ("maps", "instances")],
+        }
+        for image in request.images
+    ]
+
+
+def _scores(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+def _earlier(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text())["peak_memory_mb"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _versions(packages: Sequence[str] = ("torch", "monai", "pytorch-ignite", "numpy")) -> dict[str, str]:
+    found = {"bundle": bundle_version(), "python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

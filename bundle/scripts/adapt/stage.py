@@ -1,0 +1,127 @@
+"""The stages of an adaptation: a table, each with the command that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.adapt.request import Request
+from scripts.command.bundle import bundle_words
+from scripts.volume_io import short_name
+
+__all__ = ["COMMANDS", "STAGES", "Stage"]
+
+COMMANDS = "commands.sh"
+"""In the output folder: what a user would type for the same."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the work that is done once.
+
+    Attributes:
+        name: as progress, `stages.json` and report.html call it.
+        words: what follows `python`, in the bundle's folder; None where there is nothing to do for this request.
+        results: files that are there when it is done.
+        uses_labels: whether Y's labels, when they change, make it be done once more.
+    """
+
+    name: str
+    words: Callable[[Request], list[str] | None]
+    results: Callable[[Request], list[Path]]
+    uses_labels: bool = False
+
+
+def _plan(request: Request) -> list[str]:
+    first = {"image_x": request.source[0]["image"], "label_x": request.source[0]["label"]}
+    out = {"out": request.out / "plan.yaml", "picture": request.out / "plan.png"}
+    seen_at = {"resolution": _listed(request.values["scale_x"])}
+    options = {name: _listed(value) for name, value in request.options.items()}
+    return _flagged("scripts.match_domains", {**first, "image_y": request.images[0], **seen_at, **options, **out})
+
+
+def _training(request: Request, **more: Any) -> list[str]:
+    volumes = {
+        "image_x": _several([item["image"] for item in request.source]),
+        "label_x": _several([item["label"] for item in request.source]),
+        "image_y": _several(request.images),
+    }
+    files = {"output_dir": request.out / "train", "model_path": request.out / "model.pt"}
+    best = {"train::warm_up_saver::path": request.out / "source_only.pt"}
+    # Given again it resumes; of a training that is complete it writes the weights.
+    overrides = {**volumes, **files, **best, **request.overrides, **more, "resume": "auto"}
+    return bundle_words("training", request.configs, overrides)
+
+
+def _source_only(request: Request) -> list[str] | None:
+    """The same training up to the end of its warm-up; a length worked out from the whole is no mistake to the check."""
+    length = request.values["warm_up_iterations"]
+    return _training(request, max_iterations=length, warm_up_iterations="@max_iterations") if length else None
+
+
+def _instances(request: Request) -> list[str]:
+    files = {"image": _several(request.images), "model_path": request.out / "model.pt", "output_dir": request.out}
+    if not request.labels:
+        return bundle_words("run", ["inference"], files)
+    return bundle_words("evaluating", ["inference", "evaluate"], {**files, "label": _several(request.labels)})
+
+
+def _table(request: Request) -> list[str]:
+    given = {
+        name: _listed(request.options[f"{name}_y"])
+        for name in ("voxel_size", "expansion")
+        if f"{name}_y" in request.options
+    }
+    flags = {"image": _several(request.images), "results": request.out, **given, "out": request.out / "instances.csv"}
+    return _flagged("scripts.adapt.table", flags)
+
+
+def _page(request: Request) -> list[str]:
+    image = request.images[0]
+    flags: dict[str, Any] = {
+        "run": request.out / "train",
+        "image": image,
+        "instances": request.result(image, "instances"),
+    }
+    if request.labels:
+        flags |= {"label_y": request.labels[0], "metrics": request.out / "metrics.json"}
+    flags |= {"commands": request.out / COMMANDS, "title": f"CySGAN: {short_name(image)}"}
+    if "voxel_size_y" in request.options:
+        flags["voxel_size"] = _listed(request.options["voxel_size_y"])
+    return _flagged("scripts.report.html", {**flags, "out": request.out / "report.html"})
+
+
+def _in_folder(*names: str) -> Callable[[Request], list[Path]]:
+    return lambda request: [request.out / name for name in names]
+
+
+def _of_each(request: Request) -> list[Path]:
+    files = [request.result(image, kind) for image in request.images for kind in ("maps", "instances")]
+    return [*files, *([request.out / "metrics.json"] if request.labels else [])]
+
+
+STAGES: Sequence[Stage] = (
+    Stage("plan", _plan, _in_folder("plan.yaml", "plan.png")),
+    Stage("source only", _source_only, _in_folder("source_only.pt")),
+    Stage("CySGAN", _training, _in_folder("model.pt")),
+    Stage("instances", _instances, _of_each, uses_labels=True),
+    Stage("table", _table, _in_folder("instances.csv")),
+    Stage("page", _page, _in_folder("report.html"), uses_labels=True),
+)
+"""In this order; each is done once all before it are."""
+
+
+def _several(names: Sequence[str]) -> str | list[str]:
+    """A list as a command line reads it, a single name as it is."""
+    return list(names) if len(names) > 1 else names[0]
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _flagged(module: str, flags: dict[str, Any]) -> list[str]:
+    """The words of one of our own commands."""
+    return ["-m", module, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
