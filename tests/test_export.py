@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -24,10 +26,27 @@ from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork, Note, file, write_export
 from scripts.export.__main__ import main
-from scripts.export.note import KEY, activated, note_of, unpacked
+from scripts.export.note import activated, note_of, unpacked
 from scripts.networks import SegmentationGenerator
+from scripts.plan import METADATA, Plan
+from scripts.plan.export import metadata_of
+from scripts.plan.file import read_plan
 from scripts.volume_io import open_volume, read_volume
 from torch import nn
+
+
+class Version041(NamedTuple):
+    """What version 0.4.1 wrote of a file, and all it did."""
+
+    map_names: list[str]
+    channel_names: list[str]
+    activations: list[str]
+    window: list[int]
+    scale: list[float]
+    intensity_percentiles: list[float]
+    intensity_gamma: float
+    version: str
+
 
 MODEL = BUNDLE / "models" / "model.pt"
 MAPS = ["foreground", "contour", "distance"]
@@ -44,7 +63,9 @@ def generator(config: Path | None = None) -> Any:
 
 
 def note(**values: Any) -> Note:
-    return note_of(configuration("inference", []))._replace(**values)
+    """The note of inference.yaml, some keys of its plan replaced."""
+    found = note_of(configuration("inference", []))
+    return found._replace(plan=replace(found.plan, keys={**found.plan.keys, **values}))
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +133,20 @@ def test_attention_and_replicated_borders_are_exported(tmp_path: Path) -> None:
 @formats
 def test_a_file_says_what_it_is_and_how_a_volume_is_prepared(kind: str, exported: Callable[[str], Path]) -> None:
     found = opened(exported(kind)).note
-    assert found == note()
+    assert found is not None
     assert found.map_names == found.channel_names == MAPS
     assert found.activations == ["sigmoid", "sigmoid", "tanh"]
-    assert (found.window, found.scale) == ([16, 32, 32], [1.0, 0.5, 0.5])
-    assert (found.intensity_percentiles, found.intensity_gamma) == ([0.5, 99.5], 0.5)
+    assert found.plan == read_plan(exported(kind))
+    expected = {"scale": [1.0, 0.5, 0.5], "window": [16, 32, 32], "intensity_percentiles": [0.5, 99.5]}
+    assert {name: found.plan.keys[name] for name in expected} == expected
+    written = json.loads(metadata_of(exported(kind))["cysgan"])
+    assert written.keys() == set(Version041._fields), "other programs read these names"
+    assert written["window"] == [16, 32, 32] and written["intensity_gamma"] == 0.5
 
 
 def test_torchscript_is_read_by_monai_with_its_metadata(exported: Callable[[str], Path]) -> None:
     scripted, metadata, _ = load_net_with_metadata(str(exported("ts")))
-    assert unpacked(metadata[KEY]) == note()
+    assert unpacked(metadata) == opened(exported("ts")).note
     assert not scripted.training
     assert scripted(image(1, 1, 4, 8, 8)).shape == (1, 3, 4, 8, 8)
 
@@ -233,14 +258,102 @@ def test_files_are_told_apart_by_their_content(exported: Callable[[str], Path], 
     assert str(opened(tmp_path / "model.ts")) != str(opened(exported("ts")))
 
 
+# ---- a model of another target ---------------------------------------------------------------------------------------
+OTHER: dict[str, Any] = {
+    "representation": {
+        "_target_": "scripts.representation.Representation",
+        "maps": [{"_target_": "scripts.representation.Foreground"}, {"_target_": "scripts.representation.Contour"}],
+    },
+    "decoder": {"_target_": "scripts.watershed.BCWatershed", "seed_contour": 0.6},
+    "network_def": {"_target_": "scripts.networks.SegmentationGenerator", "out_channels": 3, "filters": [8, 16]},
+    "scale": [1.0, 0.5, 1.0],
+    "intensity_percentiles": [2.0, 90.0],
+    "intensity_gamma": 0.8,
+    "window": [8, 16, 16],
+    "window_padding": [0, 0, 0],
+    "blending": "constant",
+    "overlap": 0.25,
+    "flips": 2,
+    "training_voxel_size": None,
+}
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Weights of random values, and a plan that differs from inference.yaml in every key."""
+    torch.manual_seed(0)
+    network: Any = SegmentationGenerator(out_channels=3, filters=(8, 16))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0.0, 0.3)
+    state = network.state_dict()
+    facts = {"image_y": [{"name": "Y.tif", "shape": [9, 99, 99], "voxel_size": None}], "iterations": 7}
+    state._metadata[""][METADATA] = Plan(OTHER, "0.5.0", facts).to_text()
+    torch.save(state, tmp_path / "other.pt")
+    return tmp_path / "other.pt"
+
+
+@pytest.mark.parametrize("kind", [pytest.param("onnx", marks=[needs_onnx, pytest.mark.long]), "ts"])
+def test_an_export_of_a_model_with_a_plan_gives_its_maps_without_a_flag(
+    kind: str, other: Path, infer: Callable[..., Path], tmp_path: Path
+) -> None:
+    main(str(tmp_path / f"model.{kind}"), model=str(other))
+    assert read_plan(tmp_path / f"model.{kind}") == read_plan(other)
+    usual = infer("usual", model_path=other, with_image=False)
+    from_file = infer("exported", "exported", model_path=tmp_path / f"model.{kind}")
+    assert maps_of(usual).shape == (2, 16, 64, 64) and maps_of(usual).std() > 10
+    off = np.abs(maps_of(from_file) - maps_of(usual))
+    assert off.max() <= 1 and (off > 0).mean() < 1e-3
+
+
+def test_overlays_that_contradict_the_plan_of_the_weights_stop_an_export(other: Path, tmp_path: Path) -> None:
+    for name, line in (
+        ("published", "published.yaml:.*, with which .*other.pt was trained"),
+        ("target_affinity", "target_affinity.yaml:.*, with which .*other.pt was trained"),
+    ):
+        with pytest.raises(InputError, match=line):
+            main(str(tmp_path / "model.ts"), model=str(other), config=str(BUNDLE / "configs" / f"{name}.yaml"))
+    with pytest.raises(InputError, match=r"--model model.onnx: found an exported network, expected weights"):
+        main(str(tmp_path / "model.ts"), model="model.onnx")
+    assert not (tmp_path / "model.ts").exists()
+
+
+def test_weights_without_a_plan_are_exported_with_the_configuration_and_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(dict(generator().state_dict()), tmp_path / "old.pt")
+    main(str(tmp_path / "model.ts"), model=str(tmp_path / "old.pt"))
+    assert "old.pt: carries no plan" in caplog.text
+    found = read_plan(tmp_path / "model.ts")
+    assert found is not None and found.keys["scale"] == [1.0, 0.5, 0.5] and found.trained_on == {}
+
+
+def test_an_export_of_0_4_1_brings_its_scale_and_grey_values(
+    other: Path, infer: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {name: OTHER[name] for name in ("window", "scale", "intensity_percentiles", "intensity_gamma")}
+    names = ["foreground", "contour"]
+    old = Version041(names, names, ["sigmoid", "sigmoid"], **values, version="0.4.1")
+    monkeypatch.setattr(file, "packed", lambda _: {"cysgan": json.dumps(old._asdict())})
+    main(str(tmp_path / "old.ts"), model=str(other))
+    monkeypatch.undo()
+    rest = {name: OTHER[name] for name in ("window_padding", "blending", "overlap", "flips")}
+    results = infer("old", "target_bc", "exported", model_path=tmp_path / "old.ts", **rest)
+    usual = infer("usual", model_path=other, with_image=False)
+    assert np.abs(maps_of(results) - maps_of(usual)).max() <= 1
+    with pytest.raises(Exception) as stopped:
+        infer("out", "exported", model_path=tmp_path / "old.ts")
+    assert "was trained for the maps foreground, contour, expected" in str(expected_error(stopped.value))
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 def test_another_target_than_the_files_is_refused_by_name(
     exported: Callable[[str], Path], infer: Callable[..., Path]
 ) -> None:
     with pytest.raises(Exception) as stopped:
         infer("out", "target_bc", "exported", model_path=exported("ts"))
-    found = "model.ts: was trained for the maps foreground, contour, distance, expected foreground, contour."
-    assert found in str(expected_error(stopped.value))
+    found = str(expected_error(stopped.value))
+    assert "representation::maps: found 'Foreground, Contour', expected 'Foreground, Contour, SignedDistance'" in found
+    assert "model.ts was trained" in found
 
 
 @pytest.mark.parametrize(
@@ -294,7 +407,7 @@ def test_another_network_is_refused_and_the_way_out_named(tmp_path: Path) -> Non
         main(str(tmp_path / "model.h5"))
     with pytest.raises(InputError, match=r"cannot be written to: .*model.pt is a file, not a folder"):
         main(str(MODEL / "model.ts"))
-    with pytest.raises(InputError, match=r"model.pt: does not fit the network"):
+    with pytest.raises(InputError, match=r"published.yaml:\d+: network_def::.* with which .*model.pt was trained"):
         main(str(tmp_path / "model.ts"), config=str(BUNDLE / "configs" / "published.yaml"))
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,8 @@ import importlib.util
 import json
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ needs_core = pytest.mark.skipif(not there("bioimageio.core"), reason="bioimageio
 METADATA = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
 
 
-def note(**values: Any) -> Note:
-    return note_of(configuration("inference", []))._replace(**values)
+def note(trained_on: Mapping[str, Any] = {}, **values: Any) -> Note:
+    """The note of inference.yaml, some keys of its plan replaced."""
+    found = note_of(configuration("inference", []))
+    return found._replace(plan=replace(found.plan, keys={**found.plan.keys, **values}, trained_on=trained_on))
 
 
 def small() -> SegmentationGenerator:
@@ -111,12 +114,14 @@ def test_the_description_has_what_the_bundle_says_of_itself() -> None:
 
 
 def test_the_page_says_what_the_format_cannot() -> None:
-    text = page(note(), METADATA, "Trained on nothing.")
+    facts = {"image_x": [{"name": "X.tif", "shape": [9, 8, 7], "voxel_size": None}], "iterations": 300, "stage": ""}
+    text = page(note(facts, training_voxel_size=[2.0, 0.5, 0.5]), METADATA)
     for fact in (
         "factors 1 × 0.5 × 0.5",
+        "of 2 × 0.5 × 0.5 µm",
         "exponent 0.5",
         "## Validation",
-        "Trained on nothing.",
+        "Trained on image x: X.tif (9 × 8 × 7); iterations: 300.",
         "`distance`, -1 to 1",
     ):
         assert fact in text
@@ -184,7 +189,7 @@ def test_another_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model.zip: found the extension '.zip', expected .* in .bioimageio.zip"):
         main(str(tmp_path / "model.zip"))
     with pytest.raises(InputError, match=r"model.zip: expected a name that ends in .bioimageio.zip"):
-        write_package(small(), tmp_path / "model.zip", note(), "")
+        write_package(small(), tmp_path / "model.zip", note())
 
 
 @needs_spec
@@ -192,9 +197,9 @@ def test_a_package_that_is_there_stays_when_the_new_one_fails(tmp_path: Path, mo
     path = tmp_path / "model.bioimageio.zip"
     path.write_text("the old one")
     with pytest.raises(InputError, match=r"found Conv3d, expected scripts.networks.SegmentationGenerator"):
-        write_package(nn.Conv3d(1, 4, 1), path, note(), "")
+        write_package(nn.Conv3d(1, 4, 1), path, note())
     monkeypatch.setattr(package, "missing_packages", lambda: ["onnx"])
     monkeypatch.setattr(package, "described", lambda *_: {**described(*_), "license": "none of SPDX's"})
     with pytest.raises(InputError, match=r"(?s)not kept, bioimageio.spec [\d.]+ finds fault with it: .*license"):
-        write_package(small(), path, note(), "")
+        write_package(small(), path, note())
     assert [path.read_text() for path in tmp_path.iterdir()] == ["the old one"]

@@ -31,8 +31,12 @@ from scripts.example import make_pair
 from scripts.label_server import CheckGeometryd, InstanceResultd, command
 from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.environment import check_environment, sample_app
-from scripts.label_server.folder import merged_configs, write_app
+from scripts.label_server.folder import check_model, merged_configs, write_app, write_config
+from scripts.label_server.task import PlannedTask, Served
 from scripts.label_server.transform import file_order, holding_type
+from scripts.networks import SegmentationGenerator
+from scripts.plan import METADATA, Plan
+from scripts.plan.file import read_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
@@ -138,6 +142,102 @@ def test_a_monai_label_without_its_sample_app_is_refused(monkeypatch: pytest.Mon
         sample_app()
 
 
+# ---- the plan of the weights -----------------------------------------------------------------------------------------
+def write_weights(path: Path, channels: int = 3, **keys: Any) -> Path:
+    """Weights of a small network for two maps, and their plan with these keys; one channel fewer: they do not fit."""
+    network = {"_target_": "scripts.networks.SegmentationGenerator", "filters": [8, 16]}
+    maps = [{"_target_": f"scripts.representation.{name}"} for name in ("Foreground", "Contour")]
+    known = {
+        "representation": {"_target_": "scripts.representation.Representation", "maps": maps},
+        "decoder": {"_target_": "scripts.watershed.BCWatershed", "seed_contour": 0.7},
+        "network_def": {**network, "out_channels": 3},
+        "scale": [1.0, 0.25, 0.25],
+        "intensity_percentiles": [2.0, 98.0],
+        "training_voxel_size": [2.0, 0.5, 0.5],
+    }
+    state: Any = SegmentationGenerator(out_channels=channels, filters=(8, 16)).state_dict()
+    state._metadata[""][METADATA] = Plan({**known, **keys}, "0.5.0").to_text()
+    torch.save(state, path)
+    return path
+
+
+def test_the_server_takes_maps_network_scale_and_grey_values_from_the_model(tmp_path: Path) -> None:
+    weights = write_weights(tmp_path / "model.pt")
+    config = merged_configs([], {}, weights)["inference"]
+    plan = read_plan(weights)
+    assert plan is not None
+    assert {name: config[name] for name in ("scale", "intensity_percentiles", "training_voxel_size")} == {
+        name: plan.keys[name] for name in ("scale", "intensity_percentiles", "training_voxel_size")
+    }
+    parser = ConfigParser({**config, "device": "cpu"})
+    assert parser.get_parsed_content("representation").names == ["foreground", "contour"]
+    assert config["decoder"]["seed_contour"] == 0.7
+    assert config["displayable_configs"] == {"instances": True}
+    check_model(config, weights)
+    typed = merged_configs([], {"decoder#seed_contour": 0.3, "scale": [1.0, 1.0, 1.0]}, weights)["inference"]
+    assert typed["decoder"]["seed_contour"] == 0.3, "thresholds may differ"
+    assert (typed["scale"], typed["training_voxel_size"]) == ([1.0, 1.0, 1.0], None), "a given scale holds"
+
+
+def test_a_request_gets_the_plan_of_its_weights_also_after_a_training(tmp_path: Path) -> None:
+    """MONAI Label reads the configuration once."""
+    made: list[Any] = []
+
+    class Task:
+        def __init__(self) -> None:
+            self.scale = json.loads((tmp_path / "configs" / "inference.json").read_text())["scale"]
+            made.append(self)
+
+        def config(self) -> dict[str, Any]:
+            return {"model_filename": ["model.pt", "model_previous.pt"]}
+
+        def __call__(self, request: Any, callbacks: Any = None) -> Any:
+            return self.scale
+
+    for name in ("configs", "models"):
+        (tmp_path / name).mkdir()
+    weights = write_weights(tmp_path / "models" / "model.pt")
+    served = Served.from_text(Served([], {"amp": False}).to_text())
+    write_config(tmp_path, "inference", served.config(weights))
+    task = PlannedTask(Task(), Task, tmp_path, served)
+    assert task({}) == task({}) == [1.0, 0.25, 0.25]
+    assert len(made) == 1
+    shutil.move(weights, tmp_path / "models" / "model_previous.pt")
+    write_weights(weights, scale=[1.0, 0.5, 1.0])
+    assert task({}) == task.scale == [1.0, 0.5, 1.0]
+    assert task({"model_filename": "model_previous.pt"}) == [1.0, 0.25, 0.25]
+    write_weights(weights, channels=2)
+    with pytest.raises(InputError, match=r"model\.pt: does not fit the network"):
+        task({})
+    state: Any = torch.load(weights, weights_only=True)
+    state._metadata[""][METADATA] = json.dumps({"format": 99, "version": "9.0"})
+    torch.save(state, weights)
+    with pytest.raises(InputError, match=r"model\.pt: found a plan of format 99"):
+        task({})
+
+
+def test_monai_labels_own_server_does_not_misread_weights_of_another_plan(tmp_path: Path) -> None:
+    """It loads weights, knows of no plan, and opens inference.yaml as it is."""
+    (tmp_path / "models").mkdir()
+    weights = write_weights(tmp_path / "models" / "model.pt")
+
+    def run(config: dict[str, Any], **request: Any) -> Any:
+        parser = ConfigParser({**config, "bundle_root": str(tmp_path)})
+        return parser.get_parsed_content("label_plan")(request)
+
+    base = ConfigParser.load_config_file(BUNDLE / "configs" / "inference.yaml")
+    with pytest.raises(
+        InputError, match=r"(?s)scale: found \[1.0, 0.5, 0.5\], expected \[1.0, 0.25, 0.25\].*label_ser"
+    ):
+        run(base)
+    run(merged_configs([], {}, weights)["inference"])
+    shutil.copy(BUNDLE / "models" / "model.pt", tmp_path / "models" / "shipped.pt")
+    run(base, model_filename=["shipped.pt"])
+    state = dict(torch.load(weights, weights_only=True))
+    torch.save(state, tmp_path / "models" / "old.pt")
+    run(base, model_filename="old.pt")
+
+
 @pytest.fixture
 def sample(tmp_path: Path) -> Path:
     """Something like the app that MONAI Label brings."""
@@ -147,16 +247,17 @@ def sample(tmp_path: Path) -> Path:
     return folder
 
 
-def test_overlays_and_keys_go_into_the_one_file_that_monai_label_opens(tiny: Path) -> None:
+def test_overlays_and_keys_go_into_the_one_file_that_monai_label_opens(tiny: Path, tmp_path: Path) -> None:
     overlays = [tiny, BUNDLE / "configs" / "target_bc.yaml"]
-    configs = merged_configs(overlays, {"image_y": "Y.tif", "decoder#seed_contour": 3})
+    torch.save({}, tmp_path / "without_plan.pt")
+    configs = merged_configs(overlays, {"image_y": "Y.tif", "decoder#seed_contour": 0.3}, tmp_path / "without_plan.pt")
     assert configs["train"]["image_y"] == "Y.tif"
     assert "image_y" not in configs["inference"]
     assert configs["train"]["max_iterations"] == 4
     for config in configs.values():
         assert config["network_def"]["filters"] == [8, 16]
         assert config["decoder"]["_target_"] == "scripts.watershed.BCWatershed"
-        assert config["decoder"]["seed_contour"] == 3
+        assert config["decoder"]["seed_contour"] == 0.3
 
 
 def test_a_misspelt_key_or_overlay_is_refused(tmp_path: Path) -> None:
@@ -218,14 +319,18 @@ def test_the_command_becomes_the_server(
     assert "training: with volumes/imageY.tif as Y" in printed and f"http://127.0.0.1:81/{token}\n" in printed
 
 
-def test_weights_of_another_network_are_refused_before_the_server_starts(
-    tmp_path: Path, sample: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+def test_overlays_that_contradict_the_model_are_rejected_before_the_server_starts(
+    tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MONAI Label would load those that fit, and leave the rest random."""
     monkeypatch.setattr(command, "check_environment", lambda: "0.8.5")
     monkeypatch.setattr(command, "sample_app", lambda: sample)
-    with pytest.raises(InputError, match=r"model\.pt: does not fit the network"):
-        command.serve(str(tmp_path), config=str(tiny), folder=str(tmp_path / "app"))
+    target, app = BUNDLE / "configs" / "target_bc.yaml", tmp_path / "app"
+    with pytest.raises(InputError, match=r"target_bc\.yaml:\d+: representation::maps: .*model\.pt was trained"):
+        command.serve(str(tmp_path), config=str(target), folder=str(app))
+    with pytest.raises(
+        InputError, match=r"command line: intensity_gamma: found 0\.9, expected .*model\.pt was trained"
+    ):
+        command.serve(str(tmp_path), intensity_gamma=0.9, folder=str(app))
     assert not (tmp_path / "app").exists()
     with pytest.raises(InputError, match="no such folder"):
         command.serve(str(tmp_path / "studies"))
@@ -534,11 +639,19 @@ def test_training_with_a_volume_of_y_writes_the_weights(tmp_path: Path, tiny: Pa
     save(studies / "x.nii.gz", pair["imageX"], TURNED)
     save(tmp_path / "label.nii.gz", pair["labelX"].astype(np.int16), TURNED)
     save(tmp_path / "y.nii.gz", pair["imageY"], TURNED)
-    network = ConfigParser(merged_configs([overlay], {})["inference"]).get_parsed_content("network_def")
+    torch.save({}, tmp_path / "none.pt")
+    config = merged_configs([overlay], {}, tmp_path / "none.pt")["inference"]
+    network = ConfigParser(config).get_parsed_content("network_def")
     torch.save(network.state_dict(), bundle / "models" / "model.pt")
     with serving(bundle, studies, "--config", str(overlay), "--image_y", str(tmp_path / "y.nii.gz")) as server:
         assert server.form("PUT", "/datastore/label?image=x", tmp_path / "label.nii.gz")[0] == 200
+        assert server.infer("x", output="json")[0] == 200
         assert server.train(max_epochs=2, val_split=0.2, run_id="") == (200, b"{}")
+        assert server.infer("x", output="json")[0] == 200
+        assert "model.pt: inference takes its plan from now on" in server.log.read_text()
+        written = json.loads((bundle / "outputs/label_server/model/cysgan/configs/inference.json").read_text())
+    made = read_plan(bundle / "models" / "model.pt")
+    assert made is not None and made.keys["training_voxel_size"] == written["training_voxel_size"]
     old, new = (torch.load(bundle / "models" / f"model{tail}.pt", weights_only=True) for tail in ("_previous", ""))
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in old.items())
     assert any(not torch.equal(value, old[name]) for name, value in new.items())

@@ -1,18 +1,25 @@
-"""Command line: ``python -m scripts.export --out models/model.onnx``, weights to a file for others."""
+"""Command line: ``python -m scripts.export --model model.pt --out model.onnx``, weights to a file for others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.check.overlay import configuration, overlay_files
+from monai.bundle import ConfigParser
+from scripts.check.model import modelled
+from scripts.check.overlay import overlay_files
+from scripts.check.problem import refuse
 from scripts.check.run import check_folder
+from scripts.check.source import read_source, shipped
 from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE
 from scripts.command.start import start
+from scripts.errors import InputError
 from scripts.export.file import write_export, writer_of
-from scripts.export.note import note_of
+from scripts.export.note import Note, note_of
 from scripts.export.package import SUFFIX, check_specification, write_package
+from scripts.plan import METADATA, Plan
+from scripts.plan.export import EXPORTS
 
 __all__ = ["main"]
 
@@ -20,36 +27,44 @@ __all__ = ["main"]
 def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -> None:
     """Write the network that predicts the maps, the translated image left out: TorchScript, ONNX, or for bioimage.io.
 
-    Input (B, 1, Z, Y, X) of any size, in [-1, 1]; output the logits of the maps, (B, M, Z, Y, X). The file's metadata
-    have, under "cysgan", the names of the maps and how a volume is to be prepared. It is compared with the network at
-    three sizes, and kept where no map differs by more than 0.0001. Memory: that of the network at a window.
-    A package for bioimage.io takes grey values in [0, 1] and gives the maps; its README.md says the rest.
+    Network, maps and how a volume is prepared are those of the plan that the weights carry, and the file carries this
+    plan on. Input (B, 1, Z, Y, X) of any size, in [-1, 1]; output the logits of the maps, (B, M, Z, Y, X). It is
+    compared with the network at three sizes, and kept where no map differs by more than 0.0001. Memory: that of the
+    network at a window. A package for bioimage.io takes grey values in [0, 1] and gives the maps; its README.md says
+    the rest.
 
     Args:
         out: file to write, .onnx, .ts or .bioimageio.zip; one that is there is replaced.
         model: weights, by default models/model.pt of this bundle.
-        config: overlays on inference.yaml that the weights were trained with, such as configs/published.yaml, with
-            commas between them.
+        config: overlays on inference.yaml, with commas between them. Weights with a plan need none. Those without one
+            need the overlays that they were trained with, such as configs/published.yaml.
 
     Raises:
-        InputError: a package, file or network is not as expected, or the file differs from the network.
+        InputError: a package, file or network is not as expected, an overlay contradicts the plan, or the file differs
+            from the network.
     """
     is_package = str(out).endswith(SUFFIX)
     (check_specification if is_package else writer_of)(out)
     check_folder(Path(out).parent)
-    parser = configuration("inference", overlay_files(config, "inference"))
-    note, network = note_of(parser), parser.get_parsed_content("network_def")
-    load_weights(network, model or BUNDLE / "models" / "model.pt", note.map_names)
-    found = write_package(network, out, note, _trained_on(model)) if is_package else write_export(network, out, note)
-    for size, difference in found:
+    weights = model or str(BUNDLE / "models" / "model.pt")
+    parser, note = _planned(weights, config)
+    network = parser.get_parsed_content("network_def")
+    load_weights(network, weights, note.map_names)
+    for size, difference in (write_package if is_package else write_export)(network, out, note):
         print(f"{'x'.join(map(str, size))}: differs from PyTorch by {difference:.1e}")
     print(f"wrote {out}: {', '.join(note.channel_names)}")
 
 
-def _trained_on(model: str | None) -> str:
-    if model is None:
-        return "Simulated volumes alone, drawn by the bundle's `scripts.example`; no recording of a specimen."
-    return f"Not stated: weights of the user, from a file {Path(model).name}."
+def _planned(weights: str, config: str | Sequence[str]) -> tuple[ConfigParser, Note]:
+    """The configuration of some weights, their plan within, and what an export says of itself."""
+    if weights.lower().endswith(EXPORTS):
+        raise InputError(f"--model {weights}: found an exported network, expected weights, such as models/model.pt.")
+    sources = [shipped("inference"), *map(read_source, overlay_files(config, "inference"))]
+    found = modelled(sources, {"bundle_root": str(BUNDLE), "model_path": weights})
+    refuse([*found.merged.problems, *found.problems])
+    parser = ConfigParser({**found.merged.config, **found.settings})
+    text = found.settings.get(METADATA)
+    return parser, note_of(parser, None if text is None else Plan.from_text(text, weights))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from monai.data import save_net_with_metadata
 from monai.networks.utils import convert_to_torchscript
 from scripts.errors import InputError
-from scripts.export.note import KEY, Note, activated, packed
+from scripts.export.note import Note, activated, packed
 from scripts.export.runner import open_export
 from scripts.volume_io.replacement import replacing
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def write_export(network: nn.Module, out: str | os.PathLike[str], note: Note) ->
     alone = maps_alone(network)
     with replacing(path) as temporary:
         write(alone, temporary, note)
-        return compared(alone, temporary, note.window, lambda logits: activated(logits, note))
+        return compared(alone, temporary, note.plan.keys["window"], lambda logits: activated(logits, note))
 
 
 def check_sizes(window: Sequence[int]) -> list[tuple[int, ...]]:
@@ -104,7 +104,7 @@ def write_torchscript(network: nn.Module, path: Path, note: Note | None = None) 
     """Write a network as TorchScript, with a note in its metadata or without."""
     with _quietly():
         scripted = convert_to_torchscript(network)
-    save_net_with_metadata(scripted, str(path), meta_values={KEY: packed(note)} if note else {})
+    save_net_with_metadata(scripted, str(path), meta_values=packed(note) if note else {})
 
 
 def write_onnx(network: nn.Module, path: Path, note: Note | None = None) -> None:
@@ -129,7 +129,7 @@ def write_onnx(network: nn.Module, path: Path, note: Note | None = None) -> None
         )
     assert program is not None
     if note:
-        program.model.metadata_props[KEY] = packed(note)
+        program.model.metadata_props.update(packed(note))
     program.save(str(path), external_data=False)
 
 

@@ -49,9 +49,7 @@ def check_specification(out: str | os.PathLike[str]) -> None:
         )
 
 
-def write_package(
-    network: nn.Module, out: str | os.PathLike[str], note: Note, trained_on: str
-) -> list[tuple[tuple[int, ...], float]]:
+def write_package(network: nn.Module, out: str | os.PathLike[str], note: Note) -> list[tuple[tuple[int, ...], float]]:
     """Write a network's maps as a package in format 0.5 of bioimage.io, checked by bioimageio.spec; nothing is fetched.
 
     TorchScript, and ONNX too where the packages for it are installed. Memory: as `write_export`.
@@ -59,8 +57,7 @@ def write_package(
     Args:
         network: with its weights; one of `scripts.networks.SegmentationGenerator`.
         out: name ending in .bioimageio.zip; a file there is replaced when the new one is complete.
-        note: of the network.
-        trained_on: a sentence about the training data, for the documentation.
+        note: of the network; its plan says what it was trained on.
 
     Returns:
         Each size (B, 1, Z, Y, X) at which weights were compared with PyTorch, and the largest difference of the maps.
@@ -73,13 +70,13 @@ def write_package(
     path = Path(out)
     prepared = PreparedNetwork(maps_alone(network), note).eval()
     with replacing(path) as temporary, TemporaryDirectory() as name:
-        content, found = _written(prepared, Path(name), note, trained_on)
+        content, found = _written(prepared, Path(name), note)
         _zip(content, Path(name), temporary)
     return found
 
 
 def _written(
-    prepared: PreparedNetwork, folder: Path, note: Note, trained_on: str
+    prepared: PreparedNetwork, folder: Path, note: Note
 ) -> tuple[dict[str, Any], list[tuple[tuple[int, ...], float]]]:
     """Write the files of a package; return its description, and how far weights are from the network."""
     metadata: Mapping[str, Any] = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
@@ -87,24 +84,24 @@ def _written(
     np.save(folder / INPUT, window.numpy())
     with torch.no_grad():
         np.save(folder / OUTPUT, prepared(_scaled(window, note)).numpy())
-    (folder / PAGE).write_text(page(note, metadata, trained_on), encoding="utf-8")
+    (folder / PAGE).write_text(page(note, metadata), encoding="utf-8")
     weights = {"torchscript": _torchscript(prepared, folder)}
     if not missing_packages():
         weights["onnx"] = _onnx(prepared, folder)
     files = [folder / entry["source"] for entry in weights.values()]
-    found = [one for file in files for one in compared(prepared, file, note.window, lambda maps: maps)]
+    found = [one for file in files for one in compared(prepared, file, note.plan.keys["window"], lambda maps: maps)]
     return described(note, metadata, weights), found
 
 
 def _window(note: Note) -> Tensor:
     """Return grey values (1, 1, Z, Y, X) of a simulated volume, as the network is to see them but for their scale."""
-    shape = scaled_shape(note.window, [1 / factor for factor in note.scale])
-    volume = torch.from_numpy(make_pair(shape)["imageY"].astype(np.float32))
-    return resized(volume[None, None], note.window).contiguous()
+    size, scale = note.plan.keys["window"], note.plan.keys["scale"]
+    drawn = make_pair(scaled_shape(size, [1 / factor for factor in scale]))["imageY"].astype(np.float32)
+    return resized(torch.from_numpy(drawn)[None, None], size).contiguous()
 
 
 def _scaled(window: Tensor, note: Note) -> Tensor:
-    low, high = np.percentile(window.numpy(), note.intensity_percentiles)
+    low, high = np.percentile(window.numpy(), note.plan.keys["intensity_percentiles"])
     return ((window - float(low)) / float(high - low)).clamp(0, 1)
 
 

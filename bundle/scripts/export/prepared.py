@@ -22,7 +22,7 @@ class PreparedNetwork(nn.Module):
     def __init__(self, network: nn.Module, note: Note) -> None:
         super().__init__()
         self.network = network
-        self.gamma = float(note.intensity_gamma)
+        self.gamma = float(note.plan.keys["intensity_gamma"])
         signed = torch.tensor([name == "tanh" for name in note.activations])
         self.signed: Tensor
         self.register_buffer("signed", signed.view(1, -1, 1, 1, 1))

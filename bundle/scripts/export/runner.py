@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from monai.data import load_net_with_metadata
 from scripts.errors import InputError, brief
-from scripts.export.note import KEY, Note, unpacked
+from scripts.export.note import Note, unpacked
 from scripts.plan.export import onnx_session
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def open_export(path: str | os.PathLike[str], device: torch.device) -> tuple[Run
 
 def _open_torchscript(path: Path, device: torch.device) -> tuple[Run, Note | None]:
     network, metadata, _ = load_net_with_metadata(str(path), map_location=device)
-    return network.eval(), unpacked(metadata.get(KEY))
+    return network.eval(), unpacked(metadata, path)
 
 
 def _open_onnx(path: Path, device: torch.device) -> tuple[Run, Note | None]:
@@ -62,4 +62,4 @@ def _open_onnx(path: Path, device: torch.device) -> tuple[Run, Note | None]:
         [maps] = session.run(None, {image: x.detach().cpu().contiguous().numpy()})
         return torch.from_numpy(maps).to(x.device)
 
-    return run, unpacked(session.get_modelmeta().custom_metadata_map.get(KEY))
+    return run, unpacked(session.get_modelmeta().custom_metadata_map, path)

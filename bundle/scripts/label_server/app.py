@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from fastapi.responses import JSONResponse
 from monailabel.app import app as server
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
+from monailabel.tasks.infer.bundle import BundleInferTask
 from scripts.command.start import expected_error
 from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.folder import MODEL
 from scripts.label_server.guard import Guard
 from scripts.label_server.route import routes
+from scripts.label_server.task import SERVED, PlannedTask, Served
 
 __all__ = ["Studies", "answer", "app"]
 
@@ -52,6 +55,15 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(expected)}, status_code=400)
 
 
+def _serve_plans() -> None:
+    """Put our task before MONAI Label's own, which reads the configuration once."""
+    folder = Path(settings.MONAI_LABEL_APP_DIR) / "model" / MODEL
+    instance = app_instance()
+    make = partial(BundleInferTask, str(folder), instance.conf)
+    served = Served.from_text(os.environ[SERVED])
+    instance._infers[MODEL] = PlannedTask(instance._infers[MODEL], make, folder, served)
+
+
 def _options() -> dict[str, Any]:
     """Return the bundle's options for clients, with their values."""
     config = Path(settings.MONAI_LABEL_APP_DIR) / "model" / MODEL / "configs" / "inference.json"
@@ -59,5 +71,6 @@ def _options() -> dict[str, Any]:
     return options
 
 
+_serve_plans()
 app = Guard(server, Access.from_text(os.environ[ACCESS]), routes(MODEL, _options(), Studies()))
 """What uvicorn serves."""

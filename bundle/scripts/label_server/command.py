@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-from scripts.check.run import check_decoder
-from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE, listed
 from scripts.errors import InputError
 from scripts.label_server.access import ACCESS, Access, make_access
 from scripts.label_server.environment import check_environment, sample_app
-from scripts.label_server.folder import MODEL, merged_configs, write_app
+from scripts.label_server.folder import MODEL, check_model, merged_configs, write_app
+from scripts.label_server.task import SERVED, Served
 from scripts.volume_io import list_volumes
 
 __all__ = ["serve"]
@@ -47,7 +45,8 @@ def serve(
 
     Args:
         studies: folder of the volumes, NIfTI or TIFF, to which MONAI Label adds the labels.
-        config: overlays that the weights were trained with, commas between them.
+        config: overlays, with commas between them: for training from a client, and for inference, which takes its
+            values from the plan of models/model.pt. Weights without one need the overlays that they were trained with.
         folder: where the server's own files go; by default outputs/label_server in the bundle.
         host: address to listen at; 0.0.0.0 lets other machines in.
         port: number to listen at.
@@ -64,14 +63,15 @@ def serve(
     if not Path(studies).is_dir():
         raise InputError(f"--studies {studies}: no such folder. Expected one with the volumes, NIfTI or TIFF.")
     version, sample = check_environment(), sample_app()
-    configs = merged_configs(listed(config), _absolute(keys))
-    _check_model(configs["inference"])
+    served = Served([os.path.abspath(path) for path in listed(config)], _absolute(keys))
+    configs = merged_configs(served.overlays, served.keys)
+    check_model(configs["inference"], BUNDLE / "models" / "model.pt")
     app = Path(folder or BUNDLE / "outputs" / "label_server").absolute()
     write_app(app, sample, configs)
     training = f"with {keys['image_y']} as Y" if "image_y" in keys else "not possible without --image_y"
     print(f"MONAI Label {version}: {MODEL}, volumes of {studies}, at")
     print(f"{access.address(str(host), port)}\n{NOTE if access.token else NO_TOKEN}\ntraining: {training}", flush=True)
-    _start(app, ["--studies", os.path.abspath(studies), "--host", str(host), "--port", str(port)], access)
+    _start(app, ["--studies", os.path.abspath(studies), "--host", str(host), "--port", str(port)], access, served)
 
 
 def _absolute(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,15 +87,7 @@ def _absolute(keys: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check_model(config: Mapping[str, Any]) -> None:
-    """See that the weights fit: MONAI Label loads what fits of them and says nothing of the rest."""
-    parser = ConfigParser({**config, "bundle_root": str(BUNDLE)})
-    representation = parser.get_parsed_content("representation")
-    check_decoder(representation, parser.get_parsed_content("decoder"))
-    load_weights(parser.get_parsed_content("network_def"), BUNDLE / "models" / "model.pt", representation.names)
-
-
-def _start(app: Path, options: Sequence[str], access: Access) -> None:
+def _start(app: Path, options: Sequence[str], access: Access, served: Served) -> None:
     """Become the server: this process, so that whoever started it can stop it.
 
     It works in an empty folder, since MONAI Label takes the id of an image for a path where there is one of that name.
@@ -105,7 +97,8 @@ def _start(app: Path, options: Sequence[str], access: Access) -> None:
     for name, value in (("models", MODEL), ("zoo_source", "local"), ("sam2", "false")):
         command += ["--conf", name, value]
     paths = [str(BUNDLE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), ACCESS: access.to_text()}
+    told = {ACCESS: access.to_text(), SERVED: served.to_text()}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **told}
     environment.setdefault("MONAI_LABEL_SESSION_PATH", str(app / "sessions"))
     (app / "run").mkdir(exist_ok=True)
     os.chdir(app / "run")

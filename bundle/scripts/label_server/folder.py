@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.utils import merge_kv
-from scripts.check.source import MARKS, read_source
+from scripts.check.command import check_sources
+from scripts.check.problem import refuse
+from scripts.check.run import check_decoder
+from scripts.check.source import MARKS, Source, read_source, shipped
+from scripts.check.tree import SEPARATOR, normal
+from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
 from scripts.volume_io.replacement import replacing
 
-__all__ = ["MODEL", "merged_configs", "write_app"]
+__all__ = ["MODEL", "check_model", "merged_configs", "write_app", "write_config"]
 
 MODEL = "cysgan"
 """Name of the model at the server."""
@@ -22,32 +26,34 @@ _BASES = ("inference", "train")
 _LINKED = ("scripts", "models")
 
 
-def merged_configs(overlays: Sequence[str | Path], keys: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def merged_configs(
+    overlays: Sequence[str | Path], keys: Mapping[str, Any], model: str | Path | None = None
+) -> dict[str, dict[str, Any]]:
     """Merge overlays and keys into inference.yaml and train.yaml: MONAI Label opens one file of each, no overlays.
 
-    label_server.yaml comes first. Each overlay and key then goes where it is one of the base's: into one of the two, or
-    both.
+    Inference gets the plan of the model first, then label_server.yaml. Each overlay and key then goes where it is one
+    of the base's: into one of the two, or both. Training gets no plan: it makes one.
 
     Args:
         overlays: YAML files, the later ones win.
-        keys: such as `image_y` or `decoder::seed_contour`, `#` in the place of `::` too.
+        keys: such as `image_y` or `decoder::seed_contour`, also with `#` instead of `::`.
+        model: weights, whose plan is merged; by default models/model.pt of this bundle.
 
     Returns:
         The configs by name, "inference" and "train".
 
     Raises:
-        InputError: no such file, or a key that neither has.
+        InputError: no such file, a key that neither has, or a value that is wrong or contradicts the plan.
     """
-    parsers = {
-        base: ConfigParser(ConfigParser.load_config_file(BUNDLE / "configs" / f"{base}.yaml")) for base in _BASES
+    sources = [read_source(overlay) for overlay in overlays]
+    typed = {normal(key): value for key, value in keys.items()}
+    for name, content in (*((source.name, source.content) for source in sources), ("the command line", typed)):
+        _check_known(name, content)
+    own = {"bundle_root": str(BUNDLE), **({} if model is None else {"model_path": str(model)})}
+    return {
+        "inference": _merged("inference", sources, {**own, **_of("inference", typed)}, _client()),
+        "train": _merged("train", sources, _of("train", typed)),
     }
-    for key, value in read_source(BUNDLE / "configs" / "label_server.yaml").content.items():
-        if key not in MARKS:
-            merge_kv(parsers["inference"], key, value)
-    for overlay in overlays:
-        _merge(parsers, read_source(overlay).content, str(overlay))
-    _merge(parsers, {key.replace("#", "::"): value for key, value in keys.items()}, "the command line")
-    return {base: parser.get() for base, parser in parsers.items()}
 
 
 def write_app(folder: Path, sample: Path, configs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -76,19 +82,52 @@ def write_app(folder: Path, sample: Path, configs: Mapping[str, Mapping[str, Any
     for name in ("metadata.json", "logging.conf", "multi_gpu_train.yaml"):
         _link(model / "configs" / name, BUNDLE / "configs" / name)
     for base, config in configs.items():
-        with replacing(model / "configs" / f"{base}.json") as temporary:
-            ConfigParser.export_config_file(dict(config), temporary, indent=2)
+        write_config(model, base, config)
 
 
-def _merge(parsers: Mapping[str, ConfigParser], overlay: Mapping[str, Any], name: str) -> None:
-    for key, value in overlay.items():
-        if key in MARKS:
-            continue
-        bases = [parser for parser in parsers.values() if key.lstrip("+") in parser]
-        if not bases:
+def write_config(model: Path, base: str, config: Mapping[str, Any]) -> None:
+    """Write a config of the folder of a model, whole or not at all."""
+    with replacing(model / "configs" / f"{base}.json") as temporary:
+        ConfigParser.export_config_file(dict(config), temporary, indent=2)
+
+
+def check_model(config: Mapping[str, Any], weights: Path) -> None:
+    """See that weights fit: MONAI Label loads what fits of them, without a word about the rest.
+
+    Raises:
+        InputError: they do not; or the decoder takes other maps.
+    """
+    parser = ConfigParser(dict(config))
+    representation = parser.get_parsed_content("representation")
+    check_decoder(representation, parser.get_parsed_content("decoder"))
+    load_weights(parser.get_parsed_content("network_def"), weights, representation.names)
+
+
+def _merged(base: str, overlays: Sequence[Source], keys: Mapping[str, Any], *first: Source) -> dict[str, Any]:
+    fitting = [source._replace(content=_of(base, source.content)) for source in overlays]
+    found = check_sources([shipped(base), *first, *fitting], keys, base, volumes=False)
+    refuse(found.problems)
+    return {**found.values.config, **found.settings}
+
+
+def _of(base: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of an overlay that a base has; inference has those of label_server.yaml, too."""
+    known = shipped(base).content.keys() | (_client().content.keys() if base == "inference" else set())
+    return {key: value for key, value in content.items() if key not in MARKS and _root(key) in known}
+
+
+def _check_known(name: str, content: Mapping[str, Any]) -> None:
+    for key in content:
+        if key not in MARKS and not any(_of(base, {key: None}) for base in _BASES):
             raise InputError(f"{name}: the key {key} is in neither inference.yaml nor train.yaml. Check its spelling.")
-        for parser in bases:
-            merge_kv(parser, key, value)
+
+
+def _client() -> Source:
+    return read_source(BUNDLE / "configs" / "label_server.yaml")
+
+
+def _root(key: str) -> str:
+    return normal(key.lstrip("+")).split(SEPARATOR)[0]
 
 
 def _link(path: Path, target: Path) -> None:

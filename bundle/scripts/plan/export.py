@@ -12,11 +12,12 @@ from typing import Any
 from scripts.errors import InputError, brief
 from scripts.plan.plan import METADATA, Plan
 
-__all__ = ["EXPORTS", "KEY", "METADATA", "metadata_of", "onnx_session", "plan_of_export", "plan_of_metadata"]
+__all__ = ["EXPORTS", "KEY", "OF_NOTE", "metadata_of", "onnx_session", "plan_of_export", "plan_of_metadata"]
 
 KEY = "cysgan"
 """Under which metadata have what other programs need, as JSON. Version 0.4.1 wrote nothing else."""
-_OF_NOTE = ("scale", "intensity_percentiles", "intensity_gamma", "window")
+OF_NOTE = ("scale", "intensity_percentiles", "intensity_gamma", "window")
+"""Keys of the plan that other programs are given there."""
 
 
 def plan_of_export(path: str | os.PathLike[str]) -> Plan | None:
@@ -47,7 +48,7 @@ def plan_of_metadata(metadata: Mapping[str, Any], source: Any = "") -> Plan | No
         return Plan.from_text(text, source)
     try:
         note = json.loads(metadata[KEY])
-        keys = {name: note[name] for name in _OF_NOTE}
+        keys = {name: note[name] for name in OF_NOTE}
     except (KeyError, TypeError, ValueError):
         return None
     try:
