@@ -13,6 +13,7 @@ from scripts.check.problem import Problem, closest, refuse
 from scripts.check.rule import cross_rules, weights
 from scripts.check.schema import config_schema, disagreements
 from scripts.check.source import MARKS, Source, arranged, read_source, shipped
+from scripts.check.start import start_problems
 from scripts.check.value import Values
 from scripts.check.volume import Volumes
 from scripts.command.flag import flag
@@ -137,6 +138,7 @@ def check_sources(
     problems = [
         *merged.problems,
         *found.problems,
+        *(start_problems(merged, values) if base == "train" else ()),
         *expansions,
         *paths(merged.config),
         *_run_id(merged, run_id),
