@@ -41,7 +41,7 @@ def test_our_commands_set_it_before_torch_is_imported_and_an_import_does_not() -
 
 def test_commands_of_monai_that_we_start_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Mapping[str, str]] = []
-    monkeypatch.setattr(bundle, "_status", lambda command, environment: given.append(environment))
+    monkeypatch.setattr(bundle, "_status", lambda command, environment, *_: given.append(environment))
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     bundle.run_bundle("training", ["train"], {})

@@ -17,7 +17,7 @@ from scripts.errors import InputError
 from scripts.volume_io.files import load, write_volume
 from scripts.volume_io.paths import SUFFIXES, is_zarr, split_dataset
 from scripts.volume_io.result import result_name
-from scripts.volume_io.volume import fitting_integer
+from scripts.volume_io.volume import Volume, fitting_integer
 
 __all__ = ["VolumeReader", "VolumeWriter", "save_result"]
 
@@ -67,7 +67,7 @@ class VolumeReader(ImageReader):
         """
         if "\n" in img:
             raise InputError(f"{img.splitlines()}: several files for one volume; expected one file.")
-        volume = load(img, self.dataset)
+        volume = self.load(img)
         return volume.array, {
             "affine": volume.affine.copy(),
             "original_affine": volume.affine.copy(),
@@ -79,6 +79,10 @@ class VolumeReader(ImageReader):
             "voxel_size": np.asarray(volume.voxel_size or (np.nan,) * 3),
             "placed": volume.placed,
         }
+
+    def load(self, name: str) -> Volume:
+        """Read a volume with its geometry; a class that derives from this one may have it from elsewhere."""
+        return load(name, self.dataset)
 
 
 class VolumeWriter(ImageWriter):
