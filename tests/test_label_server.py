@@ -31,7 +31,7 @@ from scripts.example import make_pair
 from scripts.label_server import CheckGeometryd, InstanceResultd, command
 from scripts.label_server.access import ACCESS, Access
 from scripts.label_server.environment import check_environment, sample_app
-from scripts.label_server.folder import check_model, merged_configs, write_app, write_config
+from scripts.label_server.folder import check_model, merged_configs, other_than_model, write_app, write_config
 from scripts.label_server.task import PlannedTask, Served
 from scripts.label_server.transform import file_order, holding_type
 from scripts.networks import SegmentationGenerator
@@ -177,6 +177,13 @@ def test_the_server_takes_maps_network_scale_and_grey_values_from_the_model(tmp_
     typed = merged_configs([], {"decoder#seed_contour": 0.3, "scale": [1.0, 1.0, 1.0]}, weights)["inference"]
     assert typed["decoder"]["seed_contour"] == 0.3, "thresholds may differ"
     assert (typed["scale"], typed["training_voxel_size"]) == ([1.0, 1.0, 1.0], None), "a given scale holds"
+
+
+def test_a_training_from_a_client_that_sees_y_otherwise_than_the_model_is_noticed(tmp_path: Path) -> None:
+    train = merged_configs([], {"scale_y": [1.0, 0.25, 0.25]})["train"]
+    weights = write_weights(tmp_path / "model.pt")
+    assert other_than_model(train, weights) == ["intensity_percentiles", "representation", "network_def"]
+    assert other_than_model(train, BUNDLE / "models" / "model.pt") == ["scale"]
 
 
 def test_a_request_gets_the_plan_of_its_weights_also_after_a_training(tmp_path: Path) -> None:
@@ -415,10 +422,11 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def save(path: Path, array: np.ndarray, affine: np.ndarray, unit: str | None = None) -> None:
     """Write (Z, Y, X), or more axes, as a client's NIfTI."""
     image: Any = nibabel.Nifti1Image(array.T, affine)
     image.set_sform(affine, 1)
+    image.header.set_xyzt_units(unit)
     nibabel.save(image, path)
 
 
@@ -433,6 +441,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
     save(studies / "exchanged.nii.gz", pair["imageY"], EXCHANGED)
     save(studies / "sheared.nii.gz", pair["imageY"], SHEARED)
     save(studies / "channels.nii.gz", np.stack([pair["imageY"]] * 2), TURNED)
+    fine = pair["imageY"].repeat(2, axis=1).repeat(2, axis=2)
+    save(studies / "fine.nii.gz", fine, np.diag([0.5, 0.5, 2.0, 1.0]), unit="micron")
     save(folder / "labelX.nii.gz", pair["labelY"].astype(np.int16), TURNED)
     with serving(bundle, studies) as server:
         yield server, bundle, studies
@@ -442,7 +452,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
 def segmented(served: tuple[Server, Path, Path]) -> Path:
     """Instances of the same files by the command line."""
     _, bundle, studies = served
-    images = [str(studies / f"{name}.nii.gz") for name in ("turned", "exchanged")]
+    images = [str(studies / f"{name}.nii.gz") for name in ("turned", "exchanged", "fine")]
     line = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml"]
     line += ["--image", str(images), "--output_ext", ".nii.gz", "--output_dir", str(studies.parent / "out")]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
@@ -475,6 +485,20 @@ def test_inference_returns_the_instances_of_the_command_line_in_the_geometry_of_
     ids = np.asarray(label.dataobj)
     assert len(np.unique(ids)) > 5
     np.testing.assert_array_equal(ids, np.asarray(expected.dataobj))
+
+
+@needs_server
+def test_a_volume_of_smaller_voxels_is_seen_at_the_size_that_the_model_learned(
+    served: tuple[Server, Path, Path], segmented: Path, tmp_path: Path
+) -> None:
+    """The plan of the shipped weights has voxels of 2 x 1 x 1 µm (z, y, x), `fine` has 2 x 0.5 x 0.5."""
+    status, content = served[0].infer("fine", result_dtype="uint16", result_extension=".nii.gz")
+    assert status == 200
+    (tmp_path / "label.nii.gz").write_bytes(content)
+    label: Any = nibabel.load(tmp_path / "label.nii.gz")
+    expected: Any = nibabel.load(segmented / "fine_instances.nii.gz")
+    np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(expected.dataobj))
+    assert "fine.nii.gz: scale 1 x 0.25 x 0.25 instead of 1 x 0.5 x 0.5" in served[0].log.read_text()
 
 
 @needs_server

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from scripts.label_server.task import SERVED, PlannedTask, Served
 __all__ = ["Studies", "answer", "app"]
 
 logger = logging.getLogger(__name__)
+_started = server.router.lifespan_context
 
 
 class Studies:
@@ -55,8 +57,15 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(expected)}, status_code=400)
 
 
+@asynccontextmanager
+async def _lifespan(application: Any) -> AsyncIterator[Any]:
+    """Start MONAI Label, which makes its tasks, and put our task before its own, which reads a configuration once."""
+    async with _started(application) as state:
+        _serve_plans()
+        yield state
+
+
 def _serve_plans() -> None:
-    """Put our task before MONAI Label's own, which reads the configuration once."""
     folder = Path(settings.MONAI_LABEL_APP_DIR) / "model" / MODEL
     instance = app_instance()
     make = partial(BundleInferTask, str(folder), instance.conf)
@@ -71,6 +80,6 @@ def _options() -> dict[str, Any]:
     return options
 
 
-_serve_plans()
+server.router.lifespan_context = _lifespan
 app = Guard(server, Access.from_text(os.environ[ACCESS]), routes(MODEL, _options(), Studies()))
 """What uvicorn serves."""

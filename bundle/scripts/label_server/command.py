@@ -17,7 +17,7 @@ from scripts.command.bundle import BUNDLE, listed
 from scripts.errors import InputError
 from scripts.label_server.access import ACCESS, Access, make_access
 from scripts.label_server.environment import check_environment, sample_app
-from scripts.label_server.folder import MODEL, check_model, merged_configs, write_app
+from scripts.label_server.folder import MODEL, check_model, merged_configs, other_than_model, write_app
 from scripts.label_server.task import SERVED, Served
 from scripts.volume_io import list_volumes
 
@@ -65,10 +65,15 @@ def serve(
     version, sample = check_environment(), sample_app()
     served = Served([os.path.abspath(path) for path in listed(config)], _absolute(keys))
     configs = merged_configs(served.overlays, served.keys)
-    check_model(configs["inference"], BUNDLE / "models" / "model.pt")
+    weights = BUNDLE / "models" / "model.pt"
+    check_model(configs["inference"], weights)
     app = Path(folder or BUNDLE / "outputs" / "label_server").absolute()
     write_app(app, sample, configs)
     training = f"with {keys['image_y']} as Y" if "image_y" in keys else "not possible without --image_y"
+    if "image_y" in keys and (others := other_than_model(configs["train"], weights)):
+        training += (
+            f"; {', '.join(others)} will differ from those of {weights.name}, unless --config names its overlays"
+        )
     print(f"MONAI Label {version}: {MODEL}, volumes of {studies}, at")
     print(f"{access.address(str(host), port)}\n{NOTE if access.token else NO_TOKEN}\ntraining: {training}", flush=True)
     _start(app, ["--studies", os.path.abspath(studies), "--host", str(host), "--port", str(port)], access, served)

@@ -16,9 +16,12 @@ from scripts.check.tree import SEPARATOR, normal
 from scripts.checkpoint import load_weights
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
+from scripts.plan import FIXED
+from scripts.plan.file import read_plan
+from scripts.plan.training import OF_Y, configured_keys
 from scripts.volume_io.replacement import replacing
 
-__all__ = ["MODEL", "check_model", "merged_configs", "write_app", "write_config"]
+__all__ = ["MODEL", "check_model", "merged_configs", "other_than_model", "write_app", "write_config"]
 
 MODEL = "cysgan"
 """Name of the model at the server."""
@@ -101,6 +104,19 @@ def check_model(config: Mapping[str, Any], weights: Path) -> None:
     representation = parser.get_parsed_content("representation")
     check_decoder(representation, parser.get_parsed_content("decoder"))
     load_weights(parser.get_parsed_content("network_def"), weights, representation.names)
+
+
+def other_than_model(train: Mapping[str, Any], weights: Path) -> list[str]:
+    """Return the keys that a training from a client has otherwise than the plan of a model; none without a plan.
+
+    Args:
+        train: what `merged_configs` returned as "train".
+        weights: of the model.
+    """
+    if (plan := read_plan(weights)) is None:
+        return []
+    keys = configured_keys(ConfigParser({**train, "bundle_root": str(BUNDLE)}), OF_Y)
+    return [key for key, value in keys.items() if key in FIXED and key in plan.keys and value != plan.keys[key]]
 
 
 def _merged(base: str, overlays: Sequence[Source], keys: Mapping[str, Any], *first: Source) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from scripts.plan.plan import FIXED, MAY_DIFFER, WITHOUT_EFFECT, Plan
 from scripts.volume_io import short_name
 from scripts.volume_io.unit import as_voxel_size
 
-__all__ = ["LISTED", "MEASURED", "agreed_voxel_size", "configured_keys", "training_plan"]
+__all__ = ["LISTED", "MEASURED", "OF_Y", "agreed_voxel_size", "configured_keys", "training_plan"]
 
 logger = logging.getLogger(__name__)
 
-_OF_Y = {
+OF_Y = {
     "scale": "resize_y::scale",
     "intensity_percentiles": "unit_y::percentiles",
     "intensity_gamma": "unit_y::gamma",
@@ -41,7 +41,7 @@ def training_plan(source: Iterable[Mapping[str, Any]], target: Iterable[Mapping[
         target: the dataset of Y.
     """
     parser = parser_at_work()
-    keys = {} if parser is None else configured_keys(parser, _OF_Y)
+    keys = {} if parser is None else configured_keys(parser, OF_Y)
     volumes = {"image_x": _described(source), "image_y": _described(target)}
     keys[MEASURED] = agreed_voxel_size([volume["voxel_size"] for volume in volumes["image_y"]])
     facts: dict[str, Any] = {name: described[:LISTED] for name, described in volumes.items()}
