@@ -366,7 +366,7 @@ def test_the_overlay_hands_the_maps_to_the_decoder(volumes: Path, tmp_path: Path
         def check(self) -> None:
             """Nothing to see."""
 
-        def __call__(self, maps: Path, schedule: Schedule) -> None:
+        def __call__(self, maps: Path, schedule: Schedule, voxel_factor: float) -> None:
             given.append(maps)
 
     network = nn.Conv3d(1, 3, 3, padding=1)

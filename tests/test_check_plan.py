@@ -130,7 +130,7 @@ def test_a_scale_that_is_given_overrides_and_is_reported(
         match.write_text("overlay_on: inference\nscale: [1.0, 1.0, 1.0]\n")
         checked = found(path, **given)
         assert checked.problems == [] and checked.settings["training_voxel_size"] is None
-        assert " is used (" in caplog.text and "not [1.0, 0.5, 0.5], the plan of" in caplog.text
+        assert " is used (" in caplog.text and f"the plan of {path} has [1.0, 0.5, 0.5]" in caplog.text
         caplog.clear()
     match.write_text("overlay_on: inference\nscale: [1.0, 0.5, 0.5]\n")
     assert found(path, [match]).settings["training_voxel_size"] == [1.0, 0.5, 0.5]

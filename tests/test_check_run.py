@@ -313,7 +313,7 @@ def test_volumes_whose_results_would_overwrite_each_other_are_refused(volumes: P
 def test_a_decoder_of_other_maps_is_refused_before_any_work(
     maps: list[str], decoder: str, overlay: str, train: Run, infer: Run, said: Said, out: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "model.pt").touch()
+    torch.save(torch.nn.Conv3d(1, 4, 1).state_dict(), tmp_path / "model.pt")
     given = {
         "representation::maps": [{"_target_": f"scripts.representation.{name}"} for name in maps],
         "decoder": {"_target_": f"scripts.watershed.{decoder}"},

@@ -12,7 +12,7 @@ from scripts.blockwise.run import LATER, UnfinishedError
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.volume import BlockwiseDecoder
 from scripts.checkpoint import load_weights
-from scripts.inferer import MapInferer
+from scripts.inferer import MapInferer, for_voxel_size
 from scripts.representation import Representation
 from scripts.volume_io import open_volume
 from scripts.volume_io.absent import is_lacking
@@ -79,14 +79,17 @@ class BlockwiseInference:
         load_weights(self.prediction.network, self.model_path, self.map_names)
         self.prediction.network.eval()
         image = one_volume(self.image)
+        volume = open_volume(image)
+        inferer = for_voxel_size(self.prediction.inferer, volume.voxel_size, image)
+        prediction = self.prediction._replace(inferer=inferer)
         if self.decode is not None:
             self.decode.check()
         try:
-            predict_volume(image, self.maps, self.prediction, block=self.block, schedule=self.schedule)
+            predict_volume(image, self.maps, prediction, block=self.block, schedule=self.schedule)
             logger.info("%s: the maps are complete", self.maps)
             if self.decode is not None:
-                self.decode(self.maps, self.schedule)
-            if is_lacking(absent := open_volume(image).absent):
+                self.decode(self.maps, self.schedule, inferer.voxel_factor)
+            if is_lacking(absent := volume.absent):
                 logger.warning("%s: %s; the maps and instances there mean nothing.", image, absent)
         except UnfinishedError as error:
             logger.warning("%s Give the same command again when they are done.", error)

@@ -20,7 +20,7 @@ from scripts.blockwise.run import Run
 from scripts.blockwise.schedule import Schedule
 from scripts.check.array import check_sides
 from scripts.errors import InputError
-from scripts.inferer import MapInferer, PartInferer
+from scripts.inferer import MapInferer, PartInferer, for_voxel_size
 from scripts.transforms.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
 from scripts.volume_io.grid import Box, Grid, chunk_side, shape_of
@@ -162,6 +162,7 @@ def predict_volume(
     image, out = (os.path.abspath(os.path.expanduser(path)) for path in (image, out))  # workers' directories differ
     volume, schedule = open_volume(image), schedule or Schedule()
     check_sides(volume.shape, volume.name)
+    prediction = prediction._replace(inferer=for_voxel_size(prediction.inferer, volume.voxel_size, volume.name))
     grid = Grid.of(volume.shape, block)
     check_block(grid, prediction.inferer)
     check_intensity(prediction.intensity_range)

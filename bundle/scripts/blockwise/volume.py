@@ -233,8 +233,9 @@ class BlockwiseDecoder:
         options_of(self.decoder)
         doubled(self.options["halo"], self.options["max_halo"])
 
-    def __call__(self, maps: str | os.PathLike[str], schedule: Schedule) -> Summary:
-        """Decode maps that are complete."""
-        found = label_volume(maps, self.out, self.decoder, schedule=schedule, **self.options)
+    def __call__(self, maps: str | os.PathLike[str], schedule: Schedule, voxel_factor: float = 1.0) -> Summary:
+        """Decode maps that are complete, with sizes for a volume whose objects have so many times as many voxels."""
+        decoder = self.decoder.for_voxels(voxel_factor)
+        found = label_volume(maps, self.out, decoder, schedule=schedule, **self.options)
         logger.info("%s: %d instances, %s", self.out, found.instances, found)
         return found

@@ -93,9 +93,8 @@ def _settings(merged: Merged, plan: Plan, model: str) -> dict[str, Any]:
     config, place = merged.config, given_scale(merged, plan, model)
     found = {key: config[key] for key in laid_keys(plan, config)}
     if place is not None:
-        _warn(
-            f"scale: {shown(config['scale'])} is used ({place}), not {shown(plan.keys['scale'])}, the plan of {model}."
-        )
+        known = f"the plan of {model} has {shown(plan.keys['scale'])}"
+        _warn(f"scale: {shown(config['scale'])} is used ({place}), whatever the voxel size; {known}.")
         found["training_voxel_size"] = None
     found["plan"] = used_plan(config, plan).to_text()
     return {key: value for key, value in found.items() if key in config}

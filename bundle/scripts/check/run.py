@@ -14,7 +14,8 @@ from scripts.checkpoint import is_auto, list_checkpoints, load_weights
 from scripts.command.flag import flag
 from scripts.dataset import volume_items
 from scripts.errors import InputError
-from scripts.volume_io import check_results, check_writable, list_volumes, read_label, read_volume
+from scripts.volume_io import check_results, check_writable, list_volumes, open_volume, read_label, read_volume
+from scripts.volume_io.physical import physical_scale
 from torch import nn
 
 __all__ = ["check_decoder", "check_folder", "check_inference", "check_training"]
@@ -97,12 +98,13 @@ def check_inference(
         model_path: file of the weights.
         representation: the maps that the network predicts.
         decoder: what is to decode them.
-        inferer: how the network is applied: with its image, in mixed precision; an exported network may lack either.
+        inferer: how the network is applied: with its image, in mixed precision (an exported network may lack either),
+            and for which voxel size.
 
     Raises:
         InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written,
-            two volumes would give outputs of the same name, the decoder takes other maps, or the network cannot be
-            applied in that way.
+            two volumes would give outputs of the same name, the decoder takes other maps, the network cannot be
+            applied in that way, or voxels are more than 20 times those of training.
     """
     check_decoder(representation, decoder)
     items = _scored(volume_items(image) if _are_items(image) else volume_items(image, label), label is not None)
@@ -112,6 +114,7 @@ def check_inference(
     check_results([item["image"] for item in items], output_dir)
     if network is not None:
         load_weights(network, model_path, getattr(representation, "names", ()))
+    _check_sizes(items, inferer)
     if inferer is not None and (check_use := getattr(network, "check_use", None)) is not None:
         check_use(inferer.with_image, inferer.amp)
     for item in items if len(items) > 1 else ():
@@ -169,6 +172,13 @@ def _scored(items: Sequence[dict[str, str]], needs_label: bool) -> list[dict[str
         if needs_label and "label" not in item:
             raise InputError(f"dataset#data: {item['image']} has no label, and evaluate.yaml scores against one.")
     return [item if needs_label else {"image": item["image"]} for item in items]
+
+
+def _check_sizes(items: Sequence[Mapping[str, str]], inferer: Any) -> None:
+    """See that voxels are not so unlike those of training that a unit is wrong."""
+    trained = getattr(inferer, "training_voxel_size", None)
+    for item in items if trained is not None else ():
+        physical_scale(inferer.scale, trained, open_volume(item["image"]).voxel_size, item["image"])
 
 
 def _check_item(item: dict[str, str]) -> None:

@@ -66,8 +66,11 @@ class Volumes:
         yield from self._held("label", lambda: check_roles(items))
         if isinstance(folder := self.values["output_dir"], str) and child(self.merged.config, "blockwise") is None:
             yield from self._held("image", lambda: check_results([item["image"] for item in items], folder))
+        names = [item["image"] for item in items]
+        for name in names:
+            yield from self._held("image", partial(self._check_size, name))
         if child(self.merged.config, "blockwise") is None:  # which scales window by window, from a file of any size
-            yield from self._scaled([item["image"] for item in items], "scale", itemsize=1)
+            yield from self._scaled(names, "scale", itemsize=1)
         if isinstance(extension := self.values["output_ext"], str):
             from scripts.volume_io.paths import format_of
 
@@ -117,6 +120,14 @@ class Volumes:
         from scripts.volume_io import turn_to
 
         turn_to(self._places[image], self._places[label])
+
+    def _check_size(self, name: str) -> None:
+        """See that the voxels of a volume can be compared with those that the model was trained on."""
+        from scripts.volume_io.physical import physical_scale
+
+        factors, trained = self.values["scale"], self.values["training_voxel_size"]
+        if _are_numbers(factors) and _are_numbers(trained) and name in self._places:
+            physical_scale(factors, trained, self._places[name].voxel_size, name)
 
     def _scaled(self, names: Sequence[str], scale: str, itemsize: int) -> Iterator[Problem]:
         """See that volumes fit into memory once they are scaled: grey values of training are kept as float32."""

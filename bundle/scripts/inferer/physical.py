@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from scripts.transforms.scaling import checked_scale
-from scripts.volume_io.physical import physical_scale
+from scripts.volume_io.physical import physical_scale, voxel_factor
 from scripts.volume_io.unit import as_voxel_size
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def for_voxel_size(inferer: Inferer, voxel_size: Sequence[float] | None, name: o
     """Return an inferer that shows the network the objects of a volume as large as those that it learned.
 
     The scale becomes that of `physical_scale`, and the padding covers the same lengths. The window, which is in voxels
-    of the network, stays, and so do the network's time and memory for each window.
+    of the network, stays, and so do the network's time and memory for each window. `voxel_factor` says how many voxels
+    an object has here for each one that it had in training, by which the decoder's sizes are to be multiplied.
 
     Args:
         inferer: with the `training_voxel_size` that its scale is for; returned as it is where nothing changes.
@@ -42,6 +43,7 @@ def for_voxel_size(inferer: Inferer, voxel_size: Sequence[float] | None, name: o
     words = tuple(" x ".join(f"{side:.4g}" for side in sides) for sides in (scale, inferer.scale, voxel_size, trained))
     logger.info("%s: scale %s instead of %s, since its voxels are %s µm and those of training %s µm.", name, *words)
     own = copy.copy(inferer)
+    own.voxel_factor = voxel_factor(scale, inferer.scale)
     factors = [before / now for before, now in zip(inferer.scale, scale, strict=True)]
     own.padding = tuple(round(side * factor) for side, factor in zip(inferer.padding, factors, strict=True))
     own.scale, own.training_voxel_size = checked_scale(scale), None

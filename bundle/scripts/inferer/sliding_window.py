@@ -92,6 +92,7 @@ class MapInferer(SlidingWindowInferer):
             raise InputError(f"padding is {tuple(self.padding)}; expected voxels (z, y, x), none of them negative")
         self.representation = representation
         self.scale, self.training_voxel_size = checked_scale(scale), training_voxel_size
+        self.voxel_factor = 1.0
         self.flips = flips
         self.with_image, self.amp = flag(with_image, "with_image"), flag(amp, "amp")
         self.empty_below = empty_below
@@ -109,7 +110,7 @@ class MapInferer(SlidingWindowInferer):
 
         Returns:
             Maps (B, M, Z, Y, X), or (B, 1 + M, Z, Y, X) with the image first, float32 in [0, 1] or bytes; a MetaTensor
-            if `inputs` is one, whose metadata then have the `scale` that was used, (B, 3).
+            if `inputs` is one, whose metadata have `scale`, (B, 3), and `voxel_factor`, (B), of `for_voxel_size`.
 
         Raises:
             InputError: if `inputs` is no batch of one-channel volumes, the network returns another shape, or the voxel
@@ -126,6 +127,7 @@ class MapInferer(SlidingWindowInferer):
         result: torch.Tensor = convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
         if isinstance(result, MetaTensor):
             result.meta["scale"] = torch.tensor([own.scale] * len(result), dtype=torch.float64)
+            result.meta["voxel_factor"] = torch.tensor([own.voxel_factor] * len(result), dtype=torch.float64)
         return result
 
     def windows(self, shape: Sequence[int]) -> WindowGrid:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from scripts.errors import InputError
+from scripts.volume_io.physical import voxel_factor, voxels
 
 __all__ = ["FIXED", "FORMAT", "MAY_DIFFER", "METADATA", "WITHOUT_EFFECT", "Plan"]
 
@@ -72,6 +73,23 @@ class Plan:
         """Return the plan of a result that was made with these values; what differs is noted in `changed`."""
         other = {name: self.keys[name] for name in keys if name in self.keys and self.keys[name] != keys[name]}
         return replace(self, keys={**self.keys, **keys}, changed={**other, **self.changed})
+
+    def for_volume(self, scale: Sequence[float]) -> Plan:
+        """Return the plan of a result of one volume, whose voxels have another size than those that were trained on.
+
+        Args:
+            scale: factors (z, y, x) at which the network saw it. Sizes of the decoder, in voxels, change with it.
+        """
+        own, decoder = self.keys.get("scale"), dict(self.keys.get("decoder") or {})
+        if own is None or list(own) == [float(factor) for factor in scale]:
+            return self
+        factor = voxel_factor(scale, own)
+        sizes = {
+            name: voxels(decoder[name], factor) for name in ("min_seed_size", "min_instance_size") if name in decoder
+        }
+        return self.with_keys(
+            {"scale": [float(factor) for factor in scale], **({"decoder": {**decoder, **sizes}} if sizes else {})}
+        )
 
     def to_text(self) -> str:
         """Return the plan as JSON, for the metadata of a file."""

@@ -72,6 +72,8 @@ class EncodeTargetsd(MapTransform):
 class DecodeInstances(Transform):
     """Maps (C, Z, Y, X) in [0, 1] to an instance label (1, Z, Y, X), int32 (int64 for larger ids); meta data are kept.
 
+    Where `MapInferer` saw the volume at its own scale, the sizes of the decoder are for that volume, by `for_voxels`.
+
     Args:
         decoder: maps (C, Z, Y, X) to labels (Z, Y, X), for example ``scripts.watershed.BCDWatershed``.
         progress: show a bar over the decoder's stages, which it must then report to ``on_stage``.
@@ -83,11 +85,18 @@ class DecodeInstances(Transform):
     def __call__(self, maps: NdarrayOrTensor) -> NdarrayOrTensor:
         """Decode one volume."""
         array = convert_to_numpy(maps)
+        factor, decoder = getattr(maps, "meta", {}).get("voxel_factor"), self.decoder
+        if (
+            factor is not None
+            and float(factor) != 1
+            and (for_voxels := getattr(decoder, "for_voxels", None)) is not None
+        ):
+            decoder = for_voxels(float(factor))
         if self.progress:
             with stage_bar() as on_stage:
-                labels = self.decoder(array, on_stage=on_stage)
+                labels = decoder(array, on_stage=on_stage)
         else:
-            labels = self.decoder(array)
+            labels = decoder(array)
         fits = not labels.size or int(labels.max()) <= np.iinfo(np.int32).max
         return convert_to_dst_type(labels[None], dst=maps, dtype=np.int32 if fits else np.int64)[0]
 

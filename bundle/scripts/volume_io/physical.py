@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from scripts.errors import InputError
 from scripts.volume_io.unit import MOST_APART, apart
 
-__all__ = ["physical_scale"]
+__all__ = ["physical_scale", "voxel_factor", "voxels"]
 
 EQUAL = 1.02
 """Voxel sizes that differ by no more along any axis count as one, so that results stay the same to the last bit."""
@@ -48,6 +49,20 @@ def physical_scale(
     return tuple(
         factor if apart([own], [trained]) <= EQUAL else factor * own / trained for factor, own, trained in sides
     )
+
+
+def voxel_factor(scale: Sequence[float], other: Sequence[float]) -> float:
+    """Return how many voxels an object has in a volume that is seen at a scale, for each one that it had at another.
+
+    >>> voxel_factor((1, 0.5, 0.5), (1, 1, 1))
+    4.0
+    """
+    return prod(before / now for now, before in zip(scale, other, strict=True))
+
+
+def voxels(size: int, factor: float) -> int:
+    """Return a size in voxels for a volume in which objects have `factor` times as many."""
+    return size if factor == 1 else round(size * factor)
 
 
 def _shown(size: Sequence[float]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scripts.errors import InputError
+from scripts.volume_io.physical import voxels
 from scripts.watershed.pipeline import Recipe, decode, quiet
 from scripts.watershed.threshold import CHANNELS, Rule, threshold
 
 __all__ = ["BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
 
 HEIGHTS = ("foreground", "distance")
+SIZES = ("min_seed_size", "min_instance_size")
 
 
 def bcd_recipe(
@@ -142,6 +144,18 @@ class BCDWatershed:
                 f"{type(self).__name__}: found the option {', '.join(unknown)}, expected some of {', '.join(known)}. "
                 "If it is another decoder's, leave it out or give the overlay that sets this decoder."
             )
+
+    def for_voxels(self, factor: float) -> Self:
+        """Return the decoder of a volume in which objects have `factor` times as many voxels: sizes count so many more.
+
+        Args:
+            factor: of the volume for which the sizes were chosen 1; then this very decoder is returned.
+        """
+        if factor == 1:
+            return self
+        known = inspect.signature(self.decode).parameters
+        sizes = {name: self.options.get(name, known[name].default) for name in SIZES if name in known}
+        return type(self)(**{**self.options, **{name: voxels(size, factor) for name, size in sizes.items()}})
 
     def __call__(self, maps: np.ndarray, on_stage: Callable[[str], Any] = quiet) -> np.ndarray:
         """Decode one volume."""
