@@ -47,7 +47,7 @@ def stages(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> Callable[.
     done: list[str] = []
     words = {stage.name: stage for stage in STAGES}
 
-    def run(stage: Any, request: Any, record: Any, left: Any) -> None:
+    def run(stage: Any, request: Any, record: Any, left: Any, memory: Any) -> None:
         done.append(stage.name)
         with record.stage(stage.name):
             for path in words[stage.name].results(request):

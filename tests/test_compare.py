@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from scripts.command.bundle import BUNDLE
 from scripts.compare import METHODS, Run, Target, compare, summarise
 from scripts.compare.command import read_files
@@ -47,7 +46,7 @@ def test_two_methods_end_in_a_table_and_a_picture(given: dict[str, Any], capfd: 
     assert "finished earlier" in capfd.readouterr().out
     assert (out / "source_only" / "1" / "model.pt").stat().st_mtime_ns == weights
     # stopped between its last checkpoint and its end
-    for name in ("result.json", "trained"):
+    for name in ("result.json", "stages.json"):
         (out / "source_only" / "1" / name).unlink()
     compare(methods="source_only", seeds=1, **given)
     assert (out / "source_only" / "1" / "result.json").is_file()
@@ -74,9 +73,9 @@ def finished(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Callable
     done: list[str] = []
 
     def learned(self: Run) -> dict[str, Any]:
-        if not (self.folder / "trained").is_file():
-            done.append("trained")
-            (self.folder / "trained").touch()
+        if not self._record.done("training"):
+            with self._record.stage("training"):
+                done.append("trained")
         done.append("scored")
         return {"ap50": 0.5}
 
@@ -146,7 +145,7 @@ def test_weights_that_a_run_starts_from_are_among_its_files(copies: dict[str, An
     weights = tmp_path / "first.pt"
     weights.write_bytes(b"1")
     items = {**copies, "start_from": weights}
-    files, label_y = read_files(items, Target([copies["image_y"]], [copies["label_y"]], {}))
+    files, label_y = read_files(items, Target([copies["image_y"]], [copies["label_y"]]))
     assert [Path(name).name for name in files] == ["imageX_0.tif", "labelX_0.tif", "imageY.tif", "first.pt"]
     assert list(label_y) == [copies["label_y"]]
 
@@ -176,14 +175,6 @@ def test_what_cannot_be_run_is_refused_before_anything_is(
     with pytest.raises(InputError, match=message):
         compare(**{**given, **change})
     assert not Path(given["output_dir"]).exists()
-
-
-def test_inference_gets_what_it_knows_of_an_overlay(given: dict[str, Any], tmp_path: Path) -> None:
-    overlay = tmp_path / "mine.yaml"
-    overlay.write_text("window: [8, 16, 16]\ntrain::trainer::amp: true\nbetas: [0.5, 0.9]\ndecoder#seed_contour: 0.3\n")
-    run = Run(tmp_path, METHODS["cysgan"], 0, [overlay], {}, Target(["y.tif"], None, {}), 4)
-    [written] = run._overlays_of_inference()
-    assert yaml.safe_load(written.read_text()) == {"window": [8, 16, 16], "decoder#seed_contour": 0.3}
 
 
 def test_the_table_has_the_mean_and_the_range_of_the_seeds() -> None:

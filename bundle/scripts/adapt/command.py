@@ -17,7 +17,7 @@ from scripts.adapt.preflight import checked_request
 from scripts.adapt.progress import TimeLeft, span
 from scripts.adapt.record import Record
 from scripts.adapt.request import Request, Volumes
-from scripts.adapt.result import start_text, write_result
+from scripts.adapt.result import RESULT, read_result, start_text, write_result
 from scripts.adapt.settings import check_settings, read_settings, write_settings
 from scripts.adapt.stage import COMMANDS, STAGES, Stage
 from scripts.command.bundle import BUNDLE, run_words
@@ -76,7 +76,7 @@ def adapt_files(
     own = list(inspect.signature(adapt_files).parameters)[:-1]
     request = checked_request(volumes, output_dir, effort, config, options, overrides, own)
     settings = request.settings(effort)
-    check_settings(request.out, settings, ("result.json", "model.pt", "source_only.pt", "plan.yaml", "train"))
+    check_settings(request.out, settings, (RESULT, "model.pt", "source_only.pt", "plan.yaml", "train"))
     with Lock(request.out / ".adapt.lock", request.out):
         labels_changed = read_settings(request.out).get("label_y", settings["label_y"]) != settings["label_y"]
         return _run(request, effort, labels_changed)
@@ -84,12 +84,23 @@ def adapt_files(
 
 def _run(request: Request, effort: str, labels_changed: bool) -> dict[str, Any]:
     """Do what is not done yet."""
-    memory, record, commands = PeakMemory(), Record(request.out), _commands(request)
+    record, commands = Record(request.out), _commands(request)
     stages = [stage for stage in STAGES if stage.name in commands]
-    record.undo(_to_do(request, stages, record, labels_changed))
+    if to_do := _to_do(request, stages, record, labels_changed):
+        record.undo(to_do)
+        (request.out / RESULT).unlink(missing_ok=True)
     write_settings(request.out, request.settings(effort))  # only now: of other labels than what was undone
     write_text(request.out / COMMANDS, _script(commands))
     _say(f"== check: no problem found; {_described(request, effort)}")
+    _do_all(request, stages, record)
+    result = read_result(request) or write_result(request, effort, record, {k: _line(w) for k, w in commands.items()})
+    _say(_summary(request, result))
+    return result
+
+
+def _do_all(request: Request, stages: Sequence[Stage], record: Record) -> None:
+    """Do the stages that are not done."""
+    memory = PeakMemory()
     left = TimeLeft(request, [stage.name for stage in stages if not record.done(stage.name)])
     for number, stage in enumerate(stages, 1):
         title = f"== {number}/{len(stages)} {stage.name}"
@@ -98,22 +109,17 @@ def _run(request: Request, effort: str, labels_changed: bool) -> dict[str, Any]:
             continue
         seconds = left.seconds()
         _say(title if seconds is None else f"{title} ({span(seconds)} left for the whole)")
-        _do(stage, request, record, left)
-    result = write_result(
-        request, effort, record, {name: _line(words) for name, words in commands.items()}, memory.megabytes
-    )
-    _say(_summary(request, result))
-    return result
+        _do(stage, request, record, left, memory)
+        left.finished(stage.name)
 
 
-def _do(stage: Stage, request: Request, record: Record, left: TimeLeft) -> None:
+def _do(stage: Stage, request: Request, record: Record, left: TimeLeft, memory: PeakMemory) -> None:
     ended = left.watch(stage.name)
     try:
-        with record.stage(stage.name):
+        with record.stage(stage.name, lambda: memory.megabytes):
             run_words(stage.words(request) or [])
     finally:
         ended.set()
-    left.finished(stage.name)
 
 
 def _commands(request: Request) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ class Record:
 
     Attributes:
         path: stages.json.
-        stages: for each stage `done` and `seconds`, its own and those of earlier tries.
+        stages: for each stage `done`; and `seconds` and `peak_memory_mb`, those of earlier tries counted in.
 
     Raises:
         InputError: the file cannot be read.
@@ -52,16 +52,27 @@ class Record:
                 self.stages.pop(name, None)
             self._write()
 
+    def megabytes(self) -> float:
+        """Return the most memory that was held in a stage."""
+        return max((float(stage.get("peak_memory_mb", 0.0)) for stage in self.stages.values()), default=0.0)
+
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage; it is finished where no error ends it."""
+    def stage(self, name: str, memory: Callable[[], float] = lambda: 0.0) -> Iterator[None]:
+        """Measure a stage; it is finished where no error ends it.
+
+        Args:
+            name: of the stage.
+            memory: returns the most memory that was held so far, in MB.
+        """
         begun, before = time.monotonic(), self.seconds(name)
         done = False
         try:
             yield
             done = True
         finally:
-            self.stages[name] = {"done": done, "seconds": round(before + time.monotonic() - begun, 1)}
+            peak = max(memory(), float(self.stages.get(name, {}).get("peak_memory_mb", 0.0)))
+            seconds = round(before + time.monotonic() - begun, 1)
+            self.stages[name] = {"done": done, "seconds": seconds, "peak_memory_mb": round(peak)}
             self._write()
 
     def _write(self) -> None:

@@ -19,12 +19,12 @@ from scripts.plan.file import read_plan
 from scripts.volume_io import short_name
 from scripts.volume_io.replacement import write_text
 
-__all__ = ["start_text", "write_result"]
+__all__ = ["RESULT", "read_result", "start_text", "write_result"]
+
+RESULT = "result.json"
 
 
-def write_result(
-    request: Request, effort: str, record: Record, commands: Mapping[str, str], megabytes: float
-) -> dict[str, Any]:
+def write_result(request: Request, effort: str, record: Record, commands: Mapping[str, str]) -> dict[str, Any]:
     """Write result.json, and return what it holds.
 
     Args:
@@ -32,9 +32,7 @@ def write_result(
         effort: its name.
         record: the stages' times.
         commands: by stage, as one would type them.
-        megabytes: the most memory that was held; where an earlier try held more, that is kept.
     """
-    path = request.out / "result.json"
     plan = read_plan(request.out / "model.pt")
     result = {
         "effort": effort,
@@ -43,7 +41,7 @@ def write_result(
         "scores": _scores(request.out / "metrics.json") if request.labels else None,
         "seconds": {name: record.seconds(name) for name in commands if name in record.stages},
         "minutes": round(sum(record.seconds(name) for name in commands) / 60, 2),
-        "peak_memory_mb": round(max(megabytes, _earlier(path))),
+        "peak_memory_mb": round(record.megabytes()),
         "plan": None if plan is None else asdict(plan),
         "iterations": request.values["iterations"],
         "warm_up_iterations": request.values["warm_up_iterations"],
@@ -51,8 +49,16 @@ def write_result(
         "commands": dict(commands),
         "versions": _versions(),
     }
-    write_text(path, json.dumps(result, indent=2) + "\n")
+    write_text(request.out / RESULT, json.dumps(result, indent=2) + "\n")
     return result
+
+
+def read_result(request: Request) -> dict[str, Any] | None:
+    """Return what result.json holds; None where there is none, or one that is not whole."""
+    try:
+        return dict(json.loads((request.out / RESULT).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def start_text(weights: str | None) -> str:
@@ -76,13 +82,6 @@ def _volumes(request: Request) -> list[dict[str, Any]]:
 
 def _scores(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
-
-
-def _earlier(path: Path) -> float:
-    try:
-        return float(json.loads(path.read_text())["peak_memory_mb"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
 
 
 def _versions(packages: Sequence[str] = ("torch", "monai", "pytorch-ignite", "numpy")) -> dict[str, str]:

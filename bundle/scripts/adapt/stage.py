@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.adapt.request import Request
+from scripts.adapt.request import Request, absolute
 from scripts.command.bundle import bundle_words
 from scripts.volume_io import short_name
 
-__all__ = ["COMMANDS", "STAGES", "Stage"]
+__all__ = ["COMMANDS", "STAGES", "Stage", "inference_words"]
 
 COMMANDS = "commands.sh"
 """In the output folder: what a user would type for the same."""
@@ -61,11 +61,23 @@ def _source_only(request: Request) -> list[str] | None:
     return _training(request, max_iterations=length, warm_up_iterations="@max_iterations") if length else None
 
 
-def _instances(request: Request) -> list[str]:
-    files = {"image": _several(request.images), "model_path": request.out / "model.pt", "output_dir": request.out}
-    if not request.labels:
+def inference_words(images: Sequence[str], weights: Path, out: Path, labels: Sequence[str] | None = None) -> list[str]:
+    """Return the command that segments volumes, and scores them where there are labels.
+
+    Args:
+        images: of Y.
+        weights: file of the network; its plan says how the volumes are seen.
+        out: folder of the results.
+        labels: one for each image, to score against; metrics.json then has the scores.
+    """
+    files = {"image": _several(absolute(list(images))), "model_path": weights, "output_dir": out}
+    if not labels:
         return bundle_words("run", ["inference"], files)
-    return bundle_words("evaluating", ["inference", "evaluate"], {**files, "label": _several(request.labels)})
+    return bundle_words("evaluating", ["inference", "evaluate"], {**files, "label": _several(absolute(list(labels)))})
+
+
+def _instances(request: Request) -> list[str]:
+    return inference_words(request.images, request.out / "model.pt", request.out, request.labels)
 
 
 def _table(request: Request) -> list[str]:

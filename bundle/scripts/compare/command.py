@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.adapt.settings import file_times
 from scripts.check import check_config, refuse
 from scripts.check.overlay import configuration, overlay_files
 from scripts.check.path import paths
@@ -24,22 +25,12 @@ from scripts.compare.table import summarise, write_results
 from scripts.dataset import volume_items
 from scripts.errors import InputError
 from scripts.report import draw_comparison
-from scripts.volume_io import (
-    check_results,
-    file_change,
-    last_change,
-    read_channel_names,
-    read_label,
-    read_maps,
-    read_volume,
-)
+from scripts.volume_io import check_results, read_channel_names, read_label, read_maps, read_volume
 
 __all__ = ["compare"]
 
 # What the command itself sets for each run.
 _OWN = {"seed": "--seeds", "model_path": "--output_dir", "resume": "nothing: it goes on by itself"}
-# Keys of inference.yaml; training's have _y at the end.
-_SEEN_AS = ("scale", "intensity_gamma", "intensity_percentiles")
 
 
 def compare(
@@ -57,7 +48,7 @@ def compare(
     Without `label_y` there are no scores, but the picture.
 
     Args:
-        config: overlays on train.yaml (and on inference.yaml, as far as they fit it), such as configs/demo.yaml.
+        config: overlays on train.yaml, such as configs/demo.yaml; inference takes the plan of each model.
         methods: names in `scripts.compare.METHODS`.
         seeds: of the trainings; each method is run with each.
         output_dir: where everything goes.
@@ -75,7 +66,7 @@ def compare(
     refuse(check_config([BUNDLE / "configs" / "train.yaml", *overlays], given, "training").problems)
     values = _values(overlays, overrides)
     chosen = methods_named(listed(methods), values["label_y"] is not None)
-    if "no_input_defects" in chosen and values["defects"] is None:
+    if "no_input_defects" in chosen and values["defects"] in (None, "$None"):
         raise InputError("no_input_defects: light_augmentation.yaml has other defects; leave one of the two out.")
     check_folder(out)
     places = {"output_dir": str(out), "model_path": str(out / "model.pt")}
@@ -107,23 +98,14 @@ def _run(out: Path, runs: Mapping[tuple[str, int], Run], note: str) -> None:
 def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What the training's configuration says of the volumes."""
     parser = configuration("train", overlays, overrides)
-    names = (
-        "image_x",
-        "label_x",
-        "image_y",
-        "label_y",
-        "iterations",
-        "start_from",
-        *(f"{name}_y" for name in _SEEN_AS),
-    )
+    names = ("image_x", "label_x", "image_y", "label_y", "start_from")
     return {**{name: parser.get_parsed_content(name) for name in names}, "defects": parser["random_transforms"]}
 
 
 def _target(values: Mapping[str, Any]) -> Target:
     items = volume_items(values["image_y"], values["label_y"])
     labels = None if values["label_y"] is None else [item["label"] for item in items]
-    seen_as = {name: values[f"{name}_y"] for name in _SEEN_AS}
-    return Target([item["image"] for item in items], labels, seen_as)
+    return Target([item["image"] for item in items], labels)
 
 
 def _runs(
@@ -135,13 +117,11 @@ def _runs(
     values: Mapping[str, Any],
 ) -> dict[tuple[str, int], Run]:
     """All runs in the order of the table; what is not trained has one for all seeds."""
-    target, iterations = _target(values), values["iterations"]
+    target = _target(values)
     files, label_y = read_files(values, target)
     pairs = [(name, seed) for name in methods for seed in (seeds if methods[name].trained else seeds[:1])]
     return {
-        (name, seed): Run(
-            out / name / str(seed), methods[name], seed, overlays, overrides, target, iterations, files, label_y
-        )
+        (name, seed): Run(out / name / str(seed), methods[name], seed, overlays, overrides, target, files, label_y)
         for name, seed in pairs
     }
 
@@ -150,10 +130,7 @@ def read_files(values: Mapping[str, Any], target: Target) -> tuple[dict[str, str
     """Return size and time of what the runs read, by name: volumes of X, images of Y and weights; and Y's labels."""
     source = volume_items(values["image_x"], values["label_x"])
     names = [*(name for item in source for name in item.values()), *target.images]
-    files = {str(name): last_change(name) for name in dict.fromkeys(names)}
-    if (weights := values["start_from"]) is not None:
-        files[str(weights)] = file_change(weights)
-    return files, {str(name): last_change(name) for name in target.labels or ()}
+    return file_times(names, values["start_from"]), file_times(target.labels or ())
 
 
 def _note(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> str:

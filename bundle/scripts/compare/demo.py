@@ -1,29 +1,31 @@
-"""The whole method on an example pair, with the commands that a user would type; `make demo` runs it.
+"""The whole method on an example pair, beside what one would do without it; `make demo` runs it.
 
     python -m scripts.compare.demo --output_dir outputs/demo
 
-Writes under the output folder: data/ (the pair), train/ (checkpoints, losses.csv, TensorBoard), model.pt,
-imageY_maps.h5, imageY_instances.tif, metrics.json, report.png and report.html, a page for a browser.
-Y's labels only score.
+It writes the pair to data/ under the output folder, and what `scripts.adapt` makes of it beside that: model.pt,
+imageY_maps.h5, imageY_instances.tif, instances.csv, report.html, result.json, train/. The same network trained on the
+source alone and the classical recipe are scored too: source_only/, classical/, metrics.json and report.png have all
+three. Y's labels only score. Given again, it resumes.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
+import numpy as np
+from scripts.adapt import adapt_files
+from scripts.adapt.stage import inference_words
 from scripts.check import check_config, refuse
 from scripts.check.path import paths
 from scripts.classical import segment_file
-from scripts.command.bundle import BUNDLE, as_read, run_bundle
+from scripts.command.bundle import BUNDLE, as_read, run_words
 from scripts.command.lock import Lock
 from scripts.command.start import start
-from scripts.example import write_pair
+from scripts.errors import InputError
+from scripts.example import make_pair, write_pair
 from scripts.metrics import score_instances
 from scripts.report import rows_of_scores
 from scripts.report.command import report
@@ -37,29 +39,10 @@ CONFIGS = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "demo", "li
 SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
 
 
-class PeakMemory(threading.Thread):
-    """Watches the memory of this process and its children; `megabytes` is the most they held at any look.
-
-    It looks every other second, since a look walks all pages and takes a good part of a core for that long. Pages
-    shared by several processes are counted once where the system tells (Linux), else for each.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.megabytes = 0.0
-        self.start()
-
-    def run(self) -> None:
-        """Sample until the program ends."""
-        while True:
-            self.megabytes = max(self.megabytes, _memory_of_tree() / 1e6)
-            time.sleep(2.0)
-
-
 def demo(
     output_dir: str = "outputs/demo", seed: int = 1, shape: Sequence[int] = (64, 192, 192), **overrides: Any
 ) -> None:
-    """Write an example pair, train, segment Y, score and draw; print a table and the paths of the picture and the page.
+    """Write an example pair, adapt to it, score and draw; print a table and the paths of the picture and the page.
 
     Args:
         output_dir: where everything goes.
@@ -74,74 +57,78 @@ def demo(
     out = Path(output_dir).resolve()
     refuse([*paths({"output_dir": str(out)})])
     check_writable(out / "report.tif")
-    refuse(check_config(CONFIGS, as_read(overrides), "training", volumes=False).problems)
+    refuse(
+        [p for p in check_config(CONFIGS, as_read(overrides), volumes=False).problems if p.key != "warm_up_iterations"]
+    )
     with Lock(out / ".demo.lock", out):
         _run(out, tuple(shape), seed, overrides)
 
 
 def _run(out: Path, shape: tuple[int, ...], seed: int, overrides: Mapping[str, Any]) -> None:
-    started, memory = time.monotonic(), PeakMemory()
-    image, label = out / "data" / "imageY.tif", out / "data" / "labelY.tif"
-    _say("1/5 example pair")
-    write_pair(str(out / "data"), shape=shape, seed=seed)
-    _say("2/5 training: first on the source alone, then CySGAN")
-    files = {"dataset_dir": out / "data", "output_dir": out / "train", "model_path": out / "model.pt"}
-    run_bundle("training", CONFIGS, {**files, **overrides})
-    _say("3/5 segmenting Y")
-    metrics = _segment(image, label, out / "model.pt", out)
-    _say("4/5 the same network trained on the source alone, and the classical recipe")
-    metrics |= _prefixed("source_only_", _segment(image, label, out / "train" / "source_only.pt", out / "source_only"))
+    data = out / "data"
+    print("== example pair", flush=True)
+    _write_pair(data, shape, seed)
+    image, label = data / "imageY.tif", data / "labelY.tif"
+    source = str(data / "imageX.tif"), str(data / "labelX.tif")
+    result = adapt_files(*source, str(image), output_dir=str(out), label_y=str(label), **overrides)
+    print("\n== the same network trained on the source alone, and the classical recipe", flush=True)
+    metrics = dict(result["scores"])
+    run_words(inference_words([str(image)], out / "source_only.pt", out / "source_only", [str(label)]))
+    scores = json.loads((out / "source_only" / "metrics.json").read_text())
+    metrics |= _prefixed("source_only_", {name: scores[name] for name in SCORES})
     segment_file(str(image), str(out / "classical" / "imageY_instances.tif"))
     scores = score_instances(read_volume(label)[0], read_volume(out / "classical" / "imageY_instances.tif")[0])
     metrics |= _prefixed("classical_", {name: scores[name] for name in SCORES})
-    _say("5/5 picture and page")
-    metrics |= {"minutes": (time.monotonic() - started) / 60, "peak_memory_mb": memory.megabytes}
+    metrics |= {name: result[name] for name in ("minutes", "peak_memory_mb")}
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _draw(out, image, label)
+    _print_table(metrics, out)
+
+
+def _write_pair(data: Path, shape: tuple[int, ...], seed: int) -> None:
+    """Write the pair, or see that the files that are there are the same: a run that is resumed compares their times.
+
+    Raises:
+        InputError: they are of another seed or shape.
+    """
+    names = ("imageX", "labelX", "imageY", "labelY")
+    if not all((data / f"{name}.tif").is_file() for name in names):
+        write_pair(str(data), shape=shape, seed=seed)
+        return
+    pair = make_pair(shape, seed)
+    for name in names:
+        if not np.array_equal(read_volume(data / f"{name}.tif")[0], pair[name]):
+            raise InputError(
+                f"{data / name}.tif: found another volume than the example of seed {seed} and shape {shape}. Choose "
+                "another output_dir, or remove that folder to run it again."
+            )
+
+
+def _draw(out: Path, image: Path, label: Path) -> None:
+    instances, metrics = str(out / "imageY_instances.tif"), str(out / "metrics.json")
     report(
         str(image),
         out=str(out / "report.png"),
         maps=str(out / "imageY_maps.h5"),
-        instances=str(out / "imageY_instances.tif"),
+        instances=instances,
         truth=str(label),
-        metrics=str(out / "metrics.json"),
+        metrics=metrics,
         title="example pair: Y, segmented without a label of Y",
     )
     write_html(
         str(out / "train"),
         out=str(out / "report.html"),
         image=str(image),
-        instances=str(out / "imageY_instances.tif"),
+        instances=instances,
         label_y=str(label),
-        metrics=str(out / "metrics.json"),
+        metrics=metrics,
         title="CySGAN: example pair",
+        commands=str(out / "commands.sh"),
     )
-    _print_table(metrics, out)
-
-
-def _segment(image: Path, label: Path, weights: Path, out: Path) -> dict[str, Any]:
-    files = {"image": image, "label": label, "model_path": weights, "output_dir": out}
-    run_bundle("evaluating", ["inference", "evaluate"], files)
-    scores = json.loads((out / "metrics.json").read_text())
-    return {name: scores[name] for name in SCORES}
 
 
 def _prefixed(prefix: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     return {prefix + name: value for name, value in scores.items()}
-
-
-def _memory_of_tree() -> int:
-    total = 0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        try:
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", memory.rss)
-        except psutil.Error:
-            pass  # ended meanwhile
-    return total
-
-
-def _say(text: str) -> None:
-    print(f"\n== {text}", flush=True)
 
 
 def _print_table(metrics: Mapping[str, Any], out: Path) -> None:
