@@ -676,8 +676,7 @@ def test_training_with_a_volume_of_y_writes_the_weights(tmp_path: Path, tiny: Pa
         written = json.loads((bundle / "outputs/label_server/model/cysgan/configs/inference.json").read_text())
     made = read_plan(bundle / "models" / "model.pt")
     assert made is not None and made.keys["training_voxel_size"] == written["training_voxel_size"]
+    assert [volume["name"] for volume in made.trained_on["image_y"]] == ["y.nii.gz"]
     old, new = (torch.load(bundle / "models" / f"model{tail}.pt", weights_only=True) for tail in ("_previous", ""))
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in old.items())
     assert any(not torch.equal(value, old[name]) for name, value in new.items())
-    plan = read_plan(bundle / "models" / "model.pt")
-    assert plan is not None and [volume["name"] for volume in plan.trained_on["image_y"]] == ["y.nii.gz"]

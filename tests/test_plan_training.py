@@ -68,6 +68,12 @@ def test_every_shipped_configuration_is_plain_data(overlays: tuple[str, ...]) ->
     assert "checkpoint_activations" not in inference["network_def"]
 
 
+def test_a_transform_of_y_without_the_value_leaves_it_out(caplog: pytest.LogCaptureFixture) -> None:
+    config = parser(scale=[1, 1, 1], resize_y={"_target_": "Identityd", "keys": "image"})
+    assert configured_keys(config, {"scale": "resize_y::scale"}) == {"flips": 1}
+    assert "found no resize_y::scale" in caplog.text and "The model's plan has no scale" in caplog.text
+
+
 def test_a_class_of_another_package_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
     config = parser(window=[16, 32, 32], network_def={"_target_": "torch.nn.Conv3d", "in_channels": 1})
     assert configured_keys(config) == {"flips": 1, "window": [16, 32, 32]}

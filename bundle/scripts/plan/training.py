@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import ignite.distributed as idist
 from scripts.command.bundle import bundle_version, parser_at_work
 from scripts.errors import InputError
-from scripts.plan.literal import literal
+from scripts.plan.literal import as_literal, literal
 from scripts.plan.plan import FIXED, MAY_DIFFER, WITHOUT_EFFECT, Plan
 from scripts.volume_io import short_name
 from scripts.volume_io.unit import as_voxel_size
@@ -46,13 +47,10 @@ def training_plan(source: Iterable[Mapping[str, Any]], target: Iterable[Mapping[
     keys[MEASURED] = agreed_voxel_size([volume["voxel_size"] for volume in volumes["image_y"]])
     facts: dict[str, Any] = {name: described[:LISTED] for name, described in volumes.items()}
     facts |= {f"{name}_more": len(all_) - LISTED for name, all_ in volumes.items() if len(all_) > LISTED}
-    for name in ("seed", "start_from"):
-        if parser is not None and name in parser and (value := parser.get_parsed_content(name)) is not None:
-            facts[name] = short_name(value) if name == "start_from" else value
-    return Plan(keys, bundle_version(), facts)
+    return Plan(keys, bundle_version(), {**facts, **_configured_facts(parser)})
 
 
-def configured_keys(parser: Any, places: Mapping[str, str] = {}) -> dict[str, Any]:
+def configured_keys(parser: Any, places: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return keys of a plan as a configuration defines them, as literals; what cannot be stored is left out.
 
     Args:
@@ -63,6 +61,8 @@ def configured_keys(parser: Any, places: Mapping[str, str] = {}) -> dict[str, An
     for key in (*FIXED, *MAY_DIFFER):
         place = places.get(key, key)
         if key == MEASURED or not _has(parser, place):
+            if key in places:
+                _warn_left_out(key, f"plan: found no {place}, whose value it would be.")
             continue
         value = literal(parser, place)
         if key == "network_def" and isinstance(value, dict):
@@ -70,7 +70,7 @@ def configured_keys(parser: Any, places: Mapping[str, str] = {}) -> dict[str, An
         try:
             found |= Plan({key: value}).keys
         except InputError as error:
-            _warn_left_out(key, error)
+            _warn_left_out(key, str(error))
     return {"flips": 1, **found}
 
 
@@ -86,13 +86,20 @@ def agreed_voxel_size(sizes: Sequence[Sequence[float] | None]) -> list[float] | 
         return None
     if len(known) < len(sizes) or any(max(axis) > _SAME * min(axis) for axis in zip(*known, strict=True)):
         shown = ", ".join("unknown" if size is None else "x".join(f"{side:g}" for side in size) for size in sizes)
-        logger.warning(
-            "plan: the volumes of Y have different voxel sizes (z, y, x in µm): %s. The model keeps none, so inference "
-            "will not derive the scale from voxel sizes.",
-            shown,
+        _warn(
+            f"plan: the volumes of Y have different voxel sizes (z, y, x in µm): {shown}. The model keeps none, so "
+            "inference will not derive the scale from voxel sizes."
         )
         return None
     return list(known[0])
+
+
+def _configured_facts(parser: Any) -> dict[str, Any]:
+    """Seed and first weights of a training, where its configuration has them."""
+    names = [name for name in ("seed", "start_from") if parser is not None and name in parser]
+    found = {name: as_literal(parser.get_parsed_content(name)) for name in names}
+    facts = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
+    return {name: short_name(value) if name == "start_from" else value for name, value in facts.items()}
 
 
 def _described(dataset: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -116,6 +123,11 @@ def _has(parser: Any, place: str) -> bool:
     return True
 
 
-def _warn_left_out(key: str, error: InputError) -> None:
+def _warn_left_out(key: str, reason: str) -> None:
+    _warn(f"{reason} The model's plan has no {key}: give the same overlay at inference.")
+
+
+def _warn(text: str) -> None:
+    """Log a warning, of several processes in the first one alone."""
     if idist.get_rank() == 0:
-        logger.warning("%s The model's plan has no %s: give the same overlay at inference.", error, key)
+        logger.warning("%s", text)
