@@ -99,7 +99,7 @@ def _configured_facts(parser: Any) -> dict[str, Any]:
     names = [name for name in ("seed", "start_from") if parser is not None and name in parser]
     found = {name: as_literal(parser.get_parsed_content(name)) for name in names}
     facts = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
-    return {name: short_name(value) if name == "start_from" else value for name, value in facts.items()}
+    return {name: short_name(str(value)) if name == "start_from" else value for name, value in facts.items()}
 
 
 def _described(dataset: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
