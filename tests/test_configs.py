@@ -285,8 +285,9 @@ def test_both_generators_and_the_average_start_from_given_weights(
         assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 
 
-def test_properties_of_the_inference_workflow(paths: Callable[..., dict[str, str]], tiny: Path) -> None:
-    workflow, wrong = check("infer", "inference", tiny, **paths(image="imageY.tif"))
+def test_properties_of_the_inference_workflow(paths: Callable[..., dict[str, str]], tiny: Path, tmp_path: Path) -> None:
+    files = paths(image="imageY.tif")
+    workflow, wrong = check("infer", "inference", tiny, **files, model_path=str(tmp_path / "model.pt"))
     assert wrong == []
     assert isinstance(workflow.network_def, nn.Module)
     assert len(workflow.dataset) == 1
