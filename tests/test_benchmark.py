@@ -78,6 +78,7 @@ def test_watershed_of_touching_ellipsoids_is_measured(tmp_path: Path) -> None:
     assert "of the reference" not in done.stdout, "its figure is that of another shape"
 
 
+@pytest.mark.long
 def test_operations_of_a_step_are_counted_rated_and_compared(tmp_path: Path) -> None:
     old, out = tmp_path / "old.json", tmp_path / "figures.json"
     small = {"shape": [2, 17, 17], "flops": 1_000_000_000}

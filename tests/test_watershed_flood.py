@@ -69,7 +69,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return heights, seeds
 
 
-@settings(max_examples=75)
+@settings(max_examples=40)
 @given(problems(), st.sampled_from([1, 5, 300, 10_000]))
 def test_labels_are_those_of_scikit_image(problem: tuple[np.ndarray, np.ndarray], front: int) -> None:
     heights, seeds = problem
@@ -83,7 +83,7 @@ def test_labels_are_those_of_scikit_image(problem: tuple[np.ndarray, np.ndarray]
     np.testing.assert_array_equal(flood_floats(floats, seeds), expected)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(problems(), st.sampled_from([1, 16, 256]), st.sampled_from([1, 24]), st.sampled_from([5, 4096]))
 def test_levels_that_no_two_voxels_share(
     problem: tuple[np.ndarray, np.ndarray], ranges: int, few: int, front: int
@@ -106,7 +106,7 @@ def test_the_heap_s_order_is_as_scikit_image_0_24_had_it(case: tuple[str, str, s
     assert (flood(levels, seeds) != expected).sum() > 50  # they are of the kind in which the order of equals counts
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(problems())
 def test_the_heap_s_order_is_the_oracle_s(problem: tuple[np.ndarray, np.ndarray]) -> None:
     heights, seeds = problem
