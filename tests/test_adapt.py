@@ -23,6 +23,7 @@ from scripts.adapt.progress import TimeLeft, span
 from scripts.adapt.stage import STAGES
 from scripts.adapt.table import write_instances
 from scripts.command.bundle import BUNDLE
+from scripts.command.lock import Lock
 from scripts.errors import InputError
 from scripts.plan.file import read_plan
 from scripts.volume_io import read_volume, write_volume
@@ -207,6 +208,25 @@ def test_a_file_in_the_place_of_the_output_folder_is_rejected(given: dict[str, A
     Path(given["output_dir"]).write_text("")
     with pytest.raises(InputError, match="is a file"):
         adapt_files(**given)
+
+
+def test_what_does_not_fit_is_rejected_before_any_work(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000}))
+        with pytest.raises(InputError, match=r"results may take 0\.20 GB, 0\.00 GB are free"):
+            adapt_files(**given)
+    monkeypatch.setattr("scripts.adapt.preflight.available_bytes", lambda: 1_000_000)
+    with pytest.raises(InputError, match=r"imageY\.tif: to segment it takes .* block by block"):
+        adapt_files(**given)
+    assert not Path(given["output_dir"]).exists()
+
+
+def test_a_second_run_in_the_same_folder_is_rejected(stages: Callable[..., list[str]], given: dict[str, Any]) -> None:
+    with (
+        Lock(Path(given["output_dir"]) / ".adapt.lock", given["output_dir"]),
+        pytest.raises(InputError, match="another run"),
+    ):
+        stages()
 
 
 def test_a_shorter_training_keeps_the_share_of_its_source_only_part(

@@ -23,6 +23,7 @@ from scripts.errors import InputError
 from scripts.match_domains.match import check_options
 from scripts.match_domains.option import refuse_far_apart, unexpanded, voxel_size
 from scripts.volume_io import check_results, open_volume
+from scripts.volume_io.volume import available_bytes
 
 __all__ = ["checked_request"]
 
@@ -36,6 +37,8 @@ _OWN = {
 _VALUES = ("iterations", "warm_up_iterations", "start_from", "scale_x", "scale_y", "patch_size", "batch_size", "window")
 _BYTES = 8
 """On disk for each voxel of Y at most: four maps and instances of 4 bytes, unpacked."""
+_MEMORY = 34
+"""Bytes for each voxel of a volume that inference takes at most, see docs/PERFORMANCE.md."""
 _TRAINING_BYTES = 200_000_000
 """Checkpoints, logs and pictures of a training of the default network; measured: 130 MB after 3,000 iterations."""
 
@@ -84,6 +87,7 @@ def checked_request(
     check_folder(out)
     request = Request(source, target, out, chosen, overlays, given, kept, values)
     _check_disk(request)
+    _check_memory(request)
     return request
 
 
@@ -158,4 +162,15 @@ def _check_disk(request: Request) -> None:
         raise InputError(
             f"{request.out}: results may take {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. Free some space, or "
             "choose another output_dir."
+        )
+
+
+def _check_memory(request: Request) -> None:
+    """See that the largest volume of Y can be segmented as a whole."""
+    largest = max(request.images, key=lambda image: prod(open_volume(image).shape))
+    needed, free = _MEMORY * prod(open_volume(largest).shape), available_bytes()
+    if needed > free:
+        raise InputError(
+            f"{largest}: to segment it takes up to {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Give "
+            "a part of it as image_y, and segment the whole block by block with the model (docs/SCALING.md)."
         )

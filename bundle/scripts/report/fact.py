@@ -76,7 +76,7 @@ def numbers_of(run: RunFolder, scores: Mapping[str, Any], found: int | None) -> 
     last = max((float(steps[-1]) for steps, _ in run.losses.values()), default=None)
     numbers = {
         "iterations": None if last is None else f"{last:,.0f}",
-        "training": span(start["started"], start["ended"]) if start.get("ended") else None,
+        "training": _lasting(sum(map(_seconds, run.starts))) if start.get("ended") else None,
         "instances in Y": None if found is None else f"{found:,}",
         **{name: f"{scores[key]:.3f}" for name, key in (("AP-50", "ap50"), ("Dice", "dice")) if key in scores},
     }
@@ -85,7 +85,18 @@ def numbers_of(run: RunFolder, scores: Mapping[str, Any], found: int | None) -> 
 
 def span(start: str, end: str) -> str:
     """The time between two times, as 2 h 5 min, 3 min or 12 s."""
-    seconds = round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+    return _lasting(_seconds({"started": start, "ended": end}))
+
+
+def _seconds(start: Mapping[str, Any]) -> float:
+    """How long a training ran after a start; 0 where its end is not recorded."""
+    if not start.get("ended"):
+        return 0.0
+    return (datetime.fromisoformat(start["ended"]) - datetime.fromisoformat(start["started"])).total_seconds()
+
+
+def _lasting(time: float) -> str:
+    seconds = round(time)
     if seconds < 60:
         return f"{seconds} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60} min" if seconds >= 3600 else f"{seconds // 60} min"
