@@ -23,11 +23,13 @@ import h5py
 import monai.bundle
 import numpy as np
 import pytest
+import torch
 from monai.bundle import ConfigParser
 from monai.utils.module import locate
+from scripts.adapt import Adapted, adapt
 from scripts.blockwise.option import options_of
 from scripts.dataset import volume_items
-from scripts.example import make_pair
+from scripts.example import make_pair, write_pair
 from scripts.volume_io import read_volume, write_volume
 from scripts.watershed import TARGETS
 
@@ -404,6 +406,31 @@ def test_the_snippets_about_judging_run_on_what_inference_writes(folder: Path) -
     assert f" {np.median(sizes[1:]).round():.0f}. " in said[0]
     assert "'f1_50': 1.0" in said[1]
     assert "'ap50': 1.0" in said[3]
+
+
+def test_the_ten_lines_from_python_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(*given: Any, **more: Any) -> Adapted:
+        """Stand in for half an hour of training, which test_adapt_adaptation.py runs, shortened."""
+        inspect.signature(adapt).bind(*given, **more)
+        return Adapted(given[1], torch.load("models/model.pt"), None, {}, {}, None)
+
+    monkeypatch.setattr("scripts.adapt.adapt", trained, raising=False)
+    monkeypatch.chdir(folder)
+    write_pair("D", shape=(24, 64, 64), seed=3)
+    [text] = [text for text in snippets("README") if "from scripts.adapt import" in text]
+    assert len([line for line in text.splitlines() if line and not line.startswith("from")]) <= 10
+    capsys.readouterr()
+    exec(text, values := {})
+    assert (
+        int(capsys.readouterr().out.split()[0])
+        == len(values["found"].table["id"])
+        > 0
+        < len(values["other"].table["id"])
+    )
+    assert values["joined"].plan.keys["overlap"] == 0.25
+    assert (folder / "D" / "adapted.pt").is_file()
 
 
 # ---- the array job ---------------------------------------------------------------------------------------------------

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import psutil
 
 __all__ = ["PeakMemory"]
 
 
-class PeakMemory(threading.Thread):
+class PeakMemory:
     """Watches the memory of this process and its children; `megabytes` is the most they held at any look.
 
     It looks every other second, since a look walks all pages and takes a good part of a core for that long. Pages
-    shared by several processes are counted once where the system tells (Linux), else for each.
+    shared by several processes are counted once where the system tells (Linux), else for each. The thread that looks
+    ends once nobody needs the object, so that a notebook keeps none.
     """
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
         self.megabytes = 0.0
-        self.start()
+        threading.Thread(target=_watch, args=(weakref.ref(self),), daemon=True).start()
 
-    def run(self) -> None:
-        """Sample until the program ends."""
-        while True:
-            self.megabytes = max(self.megabytes, _memory_of_tree() / 1e6)
-            time.sleep(2.0)
+
+def _watch(reference: weakref.ref[PeakMemory]) -> None:
+    while (peak := reference()) is not None:
+        peak.megabytes = max(peak.megabytes, _memory_of_tree() / 1e6)
+        del peak
+        time.sleep(2.0)
 
 
 def _memory_of_tree() -> int:
