@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from scripts.check.overlay import configuration
@@ -16,6 +17,7 @@ from scripts.inspect import main, readable
 from scripts.plan import METADATA, Plan
 from scripts.plan.file import read_plan
 from scripts.plan.training import configured_keys
+from scripts.volume_io import write_volume
 from torch import nn
 
 DECODER = {"_target_": "scripts.watershed.BCDWatershed", "seed_distance": 0.5}
@@ -77,9 +79,12 @@ def test_json_is_the_plan_itself(model: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_a_file_without_a_plan_is_told_with_what_that_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "old.pt")
-    main(str(tmp_path / "old.pt"))
-    text = capsys.readouterr().out
-    assert text.startswith(f"{tmp_path / 'old.pt'}: carries no plan") and "uses the values of the configuration" in text
+    write_volume(tmp_path / "cells.tif", np.zeros((4, 4, 4), np.uint8))
+    write_volume(tmp_path / "maps.zarr", np.zeros((2, 4, 4, 4), np.uint8))
+    for name, words in (("old.pt", "Inference uses"), ("cells.tif", "no place"), ("maps.zarr::main", "Decoding")):
+        main(str(tmp_path / name))
+        text = capsys.readouterr().out
+        assert text.startswith(f"{tmp_path / name}: carries no plan. ") and words in text
     with pytest.raises(InputError, match=r"none\.pt: no such file"):
         main(str(tmp_path / "none.pt"))
 

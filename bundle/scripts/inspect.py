@@ -12,6 +12,8 @@ from scripts.command.flag import flag
 from scripts.command.start import start
 from scripts.plan import FIXED, MAY_DIFFER, Plan
 from scripts.plan.file import read_plan
+from scripts.volume_io import split_dataset
+from scripts.volume_io.paths import SUFFIXES, is_zarr
 
 __all__ = ["main", "readable"]
 
@@ -27,6 +29,15 @@ _UNITS = {
     "overlap": " of a window",
     "flips": ", over which maps are averaged",
 }
+_WEIGHTS = (
+    "Version 0.4 or another program wrote it. Inference uses the values of the configuration, and warns: give it the "
+    "overlays and keys of the training, such as target_….yaml, scale, intensity_percentiles and intensity_gamma."
+)
+_RESULT = (
+    "Version 0.4 or another program wrote it. Decoding it again uses the documented defaults: give the target and the "
+    "thresholds that it was made with."
+)
+_NO_PLACE = "TIFF and NIfTI have no place for one. The file of maps of the same inference, …_maps.h5, has it."
 _VOLUMES = {"image_x": "X", "image_y": "Y", "image_x_more": "X, further", "image_y_more": "Y, further"}
 
 
@@ -75,12 +86,12 @@ def readable(plan: Plan, path: str, width: int = 120) -> list[str]:
 
 
 def _without_plan(path: str) -> str:
-    return _printable(
-        f"{path}: carries no plan of how its network sees volumes. Version 0.5 of the bundle writes one into weights, "
-        "exports, and results as HDF5 or Zarr; TIFF and NIfTI have none. Inference with such a model uses the values "
-        "of the configuration, and warns: give the overlays and keys that it was trained with, such as target_….yaml, "
-        "scale, intensity_percentiles and intensity_gamma."
-    )
+    file = split_dataset(path)[0]
+    if is_zarr(file) or file.name.lower().endswith(SUFFIXES["hdf5"]):
+        means = _RESULT
+    else:
+        means = _NO_PLACE if file.name.lower().endswith((*SUFFIXES["tiff"], *SUFFIXES["nifti"])) else _WEIGHTS
+    return _printable(f"{path}: carries no plan. {means}")
 
 
 def _described(plan: Plan, keys: Sequence[str]) -> Iterator[Row]:
