@@ -29,6 +29,7 @@ from scripts.export.note import activated, note_of
 from scripts.export.prepared import PreparedNetwork
 from scripts.export.runner import open_export
 from scripts.networks import SegmentationGenerator
+from scripts.plan.file import read_plan
 from scripts.transforms.scaling import resized
 from torch import nn
 
@@ -134,6 +135,7 @@ def test_a_package_is_valid_for_bioimageio_without_a_network(written: Path) -> N
 
     summary = load_description_and_validate_format_only(written, perform_io_checks=True)
     assert summary.status == "valid-format", summary.details
+    assert read_plan(written) == read_plan(BUNDLE / "models" / "model.pt")
 
 
 @needs_spec

@@ -174,6 +174,8 @@ def test_the_server_takes_maps_network_scale_and_grey_values_from_the_model(tmp_
     assert config["decoder"]["seed_contour"] == 0.7
     assert config["displayable_configs"] == {"instances": True}
     check_model(config, weights)
+    base = BUNDLE / "configs" / "inference.yaml"
+    assert merged_configs([base], {}, weights) == merged_configs([], {}, weights)
     typed = merged_configs([], {"decoder#seed_contour": 0.3, "scale": [1.0, 1.0, 1.0]}, weights)["inference"]
     assert typed["decoder"]["seed_contour"] == 0.3, "thresholds may differ"
     assert (typed["scale"], typed["training_voxel_size"]) == ([1.0, 1.0, 1.0], None), "a given scale holds"

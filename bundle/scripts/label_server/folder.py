@@ -38,7 +38,7 @@ def merged_configs(
     of the base's: into one of the two, or both. Training gets no plan: it makes one.
 
     Args:
-        overlays: YAML files, the later ones win.
+        overlays: YAML files, the later ones win; the bases themselves are left out.
         keys: such as `image_y` or `decoder::seed_contour`, also with `#` instead of `::`.
         model: weights, whose plan is merged; by default models/model.pt of this bundle.
 
@@ -48,7 +48,8 @@ def merged_configs(
     Raises:
         InputError: no such file, a key that neither has, or a value that is wrong or contradicts the plan.
     """
-    sources = [read_source(overlay) for overlay in overlays]
+    bases = [Path(shipped(base).name) for base in _BASES]
+    sources = [read_source(overlay) for overlay in overlays if Path(overlay).resolve() not in bases]
     typed = {normal(key): value for key, value in keys.items()}
     for name, content in (*((source.name, source.content) for source in sources), ("the command line", typed)):
         _check_known(name, content)
