@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 from scripts.check import Findings, check_config
 from scripts.check.overlay import configuration
 from scripts.checkpoint.weights import noted_state
@@ -16,6 +20,7 @@ from scripts.errors import InputError
 from scripts.plan import Plan
 from scripts.plan.file import read_plan
 from scripts.plan.training import configured_keys
+from scripts.volume_io import read_maps, write_volume
 from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
@@ -165,3 +170,34 @@ def test_a_plan_that_cannot_be_used_is_one_line(text: str, words: str, tmp_path:
     torch.save(state, tmp_path / "model.pt")
     [problem] = problems(tmp_path / "model.pt")
     assert words in problem and "model.pt" in problem
+
+
+# ---- as a run gets it ------------------------------------------------------------------------------------------------
+def test_a_run_needs_no_overlay_whether_typed_or_made_in_python(
+    tiny: Path, tmp_path: Path, run_here: Callable[..., Any]
+) -> None:
+    parser = configuration("inference", [tiny])
+    network: Any = parser.get_parsed_content("network_def")
+    plan = Plan({**configured_keys(parser), "flips": 2, "training_voxel_size": [2.0, 1.0, 1.0]}, "0.5.0")
+    torch.save(noted_state(network, (), plan), tmp_path / "model.pt")
+    image = np.random.default_rng(0).integers(0, 255, (8, 24, 24)).astype(np.uint8)
+    write_volume(tmp_path / "Y.tif", image, (2.0, 1.0, 1.0))
+    given = {"image": str(tmp_path / "Y.tif"), "dataset_dir": str(tmp_path), "seed_distance": 0.55}
+    given["model_path"] = "$os.path.join(@dataset_dir, 'model.pt')"
+    typed = {**given, "config_file": str(config("inference")), "output_dir": str(tmp_path / "typed")}
+    (tmp_path / "args.json").write_text(json.dumps({**typed, "bundle_root": str(CONFIGS.parent)}))
+    command = [sys.executable, "-m", "monai.bundle", "run", "--args_file", str(tmp_path / "args.json")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "carries no plan" not in done.stderr + done.stdout, done.stderr[-2000:]
+    workflow = ConfigWorkflow(
+        str(config("inference")), logging_file=False, **given, bundle_root=str(CONFIGS.parent), output_dir=str(tmp_path)
+    )
+    run_here("run", "inference", **{**given, "model_path": tmp_path / "model.pt"}, output_dir=tmp_path / "again")
+    workflow.initialize()
+    workflow.run()
+    assert workflow.parser.get_parsed_content("inferer").flips == 2
+    noted = Plan.from_text(workflow.parser["plan"])
+    assert noted.keys["decoder"]["seed_distance"] == 0.55 and noted.keys["flips"] == 2 and noted.version == "0.5.0"
+    expected = read_maps(tmp_path / "typed" / "Y_maps.h5")[0]
+    for folder in (tmp_path, tmp_path / "again"):
+        assert np.array_equal(read_maps(folder / "Y_maps.h5")[0], expected)
