@@ -199,5 +199,6 @@ def test_a_run_needs_no_overlay_whether_typed_or_made_in_python(
     noted = Plan.from_text(workflow.parser["plan"])
     assert noted.keys["decoder"]["seed_distance"] == 0.55 and noted.keys["flips"] == 2 and noted.version == "0.5.0"
     expected = read_maps(tmp_path / "typed" / "Y_maps.h5")[0]
+    assert read_plan(tmp_path / "typed" / "Y_maps.h5") == noted
     for folder in (tmp_path, tmp_path / "again"):
         assert np.array_equal(read_maps(folder / "Y_maps.h5")[0], expected)

@@ -17,6 +17,7 @@ from scripts.errors import InputError
 from scripts.inferer import MapInferer, SharedMapInferer, for_voxel_size
 from scripts.metrics import match_instances
 from scripts.plan import Plan
+from scripts.plan.file import read_plan
 from scripts.representation import Foreground, Representation
 from scripts.volume_io import read_volume, write_volume
 from scripts.volume_io.physical import physical_scale
@@ -133,6 +134,9 @@ def test_a_volume_that_was_resampled_gives_the_same_objects(scene: Path, run_her
     found = {name: read_volume(scene / "out" / f"{name}_instances.tif")[0] for name in SIZES}
     counts = {name: len(np.unique(labels)) - 1 for name, labels in found.items()}
     assert counts["Y"] >= 3 and len(set(counts.values())) == 1
+    plans = {name: read_plan(scene / "out" / f"{name}_maps.h5") for name in SIZES}
+    assert [plan and plan.keys["decoder"]["min_instance_size"] for plan in plans.values()] == [64, 256, 16]
+    assert [plan and plan.keys["scale"] for plan in plans.values()] == [[1, 1, 1], [1, 0.5, 0.5], [1, 2, 2]]
     for name, labels in found.items():
         factor = SIZES[name][1]
         same = labels[:, ::2, ::2] if factor == 2 else labels if factor == 1 else labels.repeat(2, 1).repeat(2, 2)

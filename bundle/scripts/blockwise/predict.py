@@ -21,6 +21,7 @@ from scripts.blockwise.schedule import Schedule
 from scripts.check.array import check_sides
 from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer, for_voxel_size
+from scripts.plan import METADATA
 from scripts.transforms.intensity import GreyScale
 from scripts.volume_io import ChunkedVolume, ZarrVolume, create_zarr, last_change, open_volume
 from scripts.volume_io.grid import Box, Grid, chunk_side, shape_of
@@ -173,7 +174,7 @@ def predict_volume(
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
         check_store(Path(out), folder, len(grid))
         folder.open({**settings, **prediction.settings()})
-        store, run = _store(out, grid, volume, prediction.channel_names), Run(grid, folder, schedule)
+        store, run = _store(out, grid, volume, prediction), Run(grid, folder, schedule)
         low, high = prediction.intensity_range or intensity_range(volume, run, prediction.percentiles)
         grey = GreyScale(float(low), float(high), prediction.gamma)
         run.stage("predict", PredictWork(prediction, grey, volume, store, grid, folder, threads))
@@ -185,9 +186,11 @@ def device_of(network: nn.Module) -> torch.device:
     return next((value.device for value in network.state_dict().values()), torch.device("cpu"))
 
 
-def _store(out: str | os.PathLike[str], grid: Grid, volume: ChunkedVolume, names: Sequence[str]) -> ZarrVolume:
+def _store(out: str | os.PathLike[str], grid: Grid, volume: ChunkedVolume, prediction: Prediction) -> ZarrVolume:
+    names, plan = prediction.channel_names, prediction.inferer.plan
     shape, chunks = (len(names), *grid.shape), (1, *map(chunk_side, grid.block))
-    return create_zarr(out, shape, np.uint8, chunks, volume.voxel_size, names)
+    kept = {} if plan is None else {METADATA: plan}
+    return create_zarr(out, shape, np.uint8, chunks, volume.voxel_size, names, attributes=kept)
 
 
 def _threads(schedule: Schedule, device: torch.device) -> int | None:

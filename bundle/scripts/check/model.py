@@ -123,9 +123,6 @@ def _warn(message: str) -> None:
 def _trained_on(plan: Plan) -> str:
     """Version and volumes of a plan, in a line; its facts are anybody's, and may be of any kind."""
     volumes = plan.trained_on.get("image_y")
-    names = (
-        [str(one["name"]) for one in volumes if isinstance(one, Mapping) and "name" in one]
-        if isinstance(volumes, list)
-        else []
-    )
-    return f"plan of version {plan.version or 'unknown'}{', trained on ' if names else ''}{', '.join(names[:3])}"
+    listed = volumes if isinstance(volumes, list) else []
+    names = dict.fromkeys(str(one["name"]) for one in listed if isinstance(one, Mapping) and "name" in one)
+    return f"plan of version {plan.version or 'unknown'}{', trained on ' if names else ''}{', '.join(list(names)[:3])}"

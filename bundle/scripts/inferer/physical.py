@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from scripts.plan import Plan
 from scripts.transforms.scaling import checked_scale
 from scripts.volume_io.physical import physical_scale, voxel_factor
 from scripts.volume_io.unit import as_voxel_size
@@ -47,6 +48,7 @@ def for_voxel_size(inferer: Inferer, voxel_size: Sequence[float] | None, name: o
     factors = [before / now for before, now in zip(inferer.scale, scale, strict=True)]
     own.padding = tuple(round(side * factor) for side, factor in zip(inferer.padding, factors, strict=True))
     own.scale, own.training_voxel_size = checked_scale(scale), None
+    own.plan = inferer.plan and Plan.from_text(inferer.plan).for_volume(scale).to_text()
     return own
 
 

@@ -35,6 +35,7 @@ class MapInferer(SlidingWindowInferer):
             network's training volumes were scaled by.
         training_voxel_size: voxel size (z, y, x) in micrometres that `scale` is for. A volume whose metadata state
             another one gets its own scale, see `for_voxel_size`. None: `scale` is for every volume.
+        plan: text of the plan that the maps are made with, for their metadata; that of each volume names its own scale.
         roi_size: window (z, y, x) in voxels of the network, that is after scaling; clipped to the padded volume. A side
             below 1 means the whole side.
         sw_batch_size: windows given to the network at once.
@@ -79,6 +80,7 @@ class MapInferer(SlidingWindowInferer):
         device: torch.device | str | None = None,
         as_bytes: bool | str = False,
         training_voxel_size: Sequence[float] | None = None,
+        plan: str | None = None,
     ) -> None:
         """See the class."""
         super().__init__(roi_size, sw_batch_size, overlap, sw_device=sw_device, device=device, progress=progress)
@@ -92,7 +94,7 @@ class MapInferer(SlidingWindowInferer):
             raise InputError(f"padding is {tuple(self.padding)}; expected voxels (z, y, x), none of them negative")
         self.representation = representation
         self.scale, self.training_voxel_size = checked_scale(scale), training_voxel_size
-        self.voxel_factor = 1.0
+        self.voxel_factor, self.plan = 1.0, plan
         self.flips = flips
         self.with_image, self.amp = flag(with_image, "with_image"), flag(amp, "amp")
         self.empty_below = empty_below
@@ -126,6 +128,7 @@ class MapInferer(SlidingWindowInferer):
         maps = found[0][None] if len(found) == 1 else torch.stack(found)
         result: torch.Tensor = convert_to_dst_type(maps, inputs, dtype=maps.dtype, device=maps.device)[0]
         if isinstance(result, MetaTensor):
+            result.meta.update({} if own.plan is None else {"plan": [own.plan] * len(result)})
             result.meta["scale"] = torch.tensor([own.scale] * len(result), dtype=torch.float64)
             result.meta["voxel_factor"] = torch.tensor([own.voxel_factor] * len(result), dtype=torch.float64)
         return result

@@ -91,6 +91,8 @@ class VolumeWriter(ImageWriter):
     The channel of (1, Z, Y, X) is dropped; (C, Z, Y, X) goes into .h5 and Zarr as it is. Memory: a numpy view of a CPU
     tensor, plus the scaled copy (1 byte per voxel and channel) with `scale`.
 
+    Metadata with a text `plan`, as `MapInferer` writes it, are kept in HDF5 and Zarr files.
+
     In a config: `writer: scripts.volume_io.VolumeWriter`, or with options of ours (SaveImaged hands on the first two)
     `writer: {_target_: scripts.volume_io.VolumeWriter, _mode_: callable, dataset: main}`.
 
@@ -162,10 +164,11 @@ class VolumeWriter(ImageWriter):
         array = self._converted(filename)
         names = ["image", *self.channel_names] if len(array) == len(self.channel_names) + 1 else self.channel_names
         names = names if array.ndim == 4 else []
+        kept = {"plan": str(self.meta["plan"])} if self.meta.get("plan") else {}  # as `scripts.plan.file` reads it
         options: dict[str, Any] = {"dataset": self.dataset, "channel_names": names, "labels": self.labels}
         known = source if source and os.path.exists(split_dataset(source)[0]) else None
         # a Path: the name of the input, which may hold a $, is a part of it and is not expanded again
-        write_volume(Path(filename), array, affine=affine, unit=unit, source=known, **options)
+        write_volume(Path(filename), array, affine=affine, unit=unit, source=known, attributes=kept, **options)
 
     def _converted(self, name: PathLike) -> np.ndarray:
         array = np.asarray(self.data_obj)
