@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scripts.adapt import adapt_files
 from scripts.adapt.effort import EFFORTS
 from scripts.adapt.progress import TimeLeft, span
@@ -66,20 +67,22 @@ def stages(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> Callable[.
     return adapt
 
 
-def test_killed_and_given_again_it_ends_with_what_the_listed_commands_make(
+def killed(given: dict[str, Any], moment: Callable[[], bool]) -> None:
+    """Start an adaptation and kill it at a moment."""
+    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    with subprocess.Popen([sys.executable, "-m", "scripts.adapt", *words], cwd=BUNDLE) as process:
+        while not moment() and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_killed_and_given_again_it_ends_with_everything(
     given: dict[str, Any], volumes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = Path(given["output_dir"])
-    given |= {
-        "image_y": [given["image_y"], str(volumes / "stackY.nii.gz")],
-        "label_y": [str(volumes / "labelY.tif")] * 1
-        + [str(shutil.copy2(volumes / "labelY.tif", tmp_path / "labelStack.tif"))],
-    }
-    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
-    with subprocess.Popen([sys.executable, "-m", "scripts.adapt", *words], cwd=BUNDLE) as process:
-        while not (out / "stages.json").exists() and process.poll() is None:
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
+    given["image_y"] = [given["image_y"], str(volumes / "stackY.nii.gz")]
+    given["label_y"] = [str(shutil.copy2(volumes / "labelY.tif", tmp_path / name)) for name in ("a.tif", "b.tif")]
+    killed(given, (out / "stages.json").exists)
     assert not (out / "model.pt").exists()
     capfd.readouterr()
     result = adapt_files(**given)
@@ -95,16 +98,6 @@ def test_killed_and_given_again_it_ends_with_what_the_listed_commands_make(
     assert {row["volume"] for row in rows} <= {"imageY.tif", "stackY.nii.gz"}
     page = (out / "report.html").read_text()
     assert "scripts.match_domains" in page and "--max_iterations 2 " in page
-    # typed by hand, in another folder
-    copy = tmp_path / "by_hand"
-    copy.mkdir()
-    script = (out / "commands.sh").read_text().replace(str(out), str(copy))
-    (copy / "commands.sh").write_text(script)
-    for line in script.splitlines():
-        if line.startswith("python "):
-            subprocess.run([sys.executable, *shlex.split(line)[1:]], cwd=BUNDLE, check=True)
-    for name in ("plan.yaml", "instances.csv", "imageY_instances.tif", "stackY_instances.tif", "metrics.json"):
-        assert (copy / name).read_bytes() == (out / name).read_bytes(), name
     # all is there: nothing is done again; and what is gone is made again, and what comes after it
     before = {
         path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix in (".pt", ".tif", ".html", ".csv")
@@ -116,6 +109,29 @@ def test_killed_and_given_again_it_ends_with_what_the_listed_commands_make(
     adapt_files(**given)
     assert "5/6 table: finished earlier\n== 6/6 page" in capfd.readouterr().out
     assert (out / "report.html").read_text() == page
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_it_ends_with_what_the_listed_commands_make(given: dict[str, Any], tmp_path: Path) -> None:
+    out, copy = Path(given["output_dir"]), tmp_path / "by_hand"
+    killed(given, (out / "plan.yaml").exists)
+    killed(given, lambda: bool(list((out / "train").glob("checkpoint_*.pt"))))
+    killed(given, (out / "source_only.pt").exists)
+    killed(given, (out / "model.pt").exists)
+    killed(given, (out / "imageY_maps.h5").exists)
+    killed(given, (out / "instances.csv").exists)
+    adapt_files(**given)
+    copy.mkdir()
+    script = (out / "commands.sh").read_text().replace(str(out), str(copy))
+    (copy / "commands.sh").write_text(script)
+    for line in script.splitlines():
+        if line.startswith("python "):
+            subprocess.run([sys.executable, *shlex.split(line)[1:]], cwd=BUNDLE, check=True)
+    for name in ("plan.yaml", "instances.csv", "imageY_instances.tif"):
+        assert (copy / name).read_bytes() == (out / name).read_bytes(), name
+    for name in ("source_only.pt", "model.pt"):
+        one, other = (torch.load(folder / name, weights_only=True) for folder in (copy, out))
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), name
 
 
 def test_labels_of_y_that_come_or_change_only_score(stages: Callable[..., list[str]], given: dict[str, Any]) -> None:
@@ -149,7 +165,7 @@ def test_files_that_changed_since_are_named_and_nothing_is_touched(
 
 def test_an_output_folder_of_another_run_is_rejected(stages: Callable[..., list[str]], given: dict[str, Any]) -> None:
     stages()
-    with pytest.raises(InputError, match=r"run with other settings \(overrides\)"):
+    with pytest.raises(InputError, match=r"run with other settings \(overrides seed\)"):
         stages(seed=3)
     with pytest.raises(InputError, match=r"run with other settings \(effort"):
         stages(effort="standard")

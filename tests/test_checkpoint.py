@@ -198,6 +198,16 @@ def test_weights_are_saved_on_the_event_and_the_interval_by_rank_0_alone(tmp_pat
     assert not (tmp_path / "rank1.pt").exists()
 
 
+def test_a_training_that_is_found_complete_writes_its_weights_once_more(tmp_path: Path) -> None:
+    path, network, engine = tmp_path / "model.pt", nn.Linear(1, 1), trainer()
+    torch.save({"of": "an earlier checkpoint"}, path)
+    engine.complete, engine.state.iteration = True, 6
+    WeightsSaver(str(tmp_path / "stage.pt"), network, event="epoch_completed").attach(engine)
+    WeightsSaver(str(path), network).attach(engine)
+    assert torch.load(path, weights_only=True).keys() == network.state_dict().keys()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
 def test_weights_of_an_earlier_training_are_kept_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, network, engine = tmp_path / "model.pt", nn.Linear(3, 2), trainer()
     path.write_bytes(b"earlier")

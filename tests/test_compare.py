@@ -50,7 +50,7 @@ def test_two_methods_end_in_a_table_and_a_picture(given: dict[str, Any], capfd: 
         (out / "source_only" / "1" / name).unlink()
     compare(methods="source_only", seeds=1, **given)
     assert (out / "source_only" / "1" / "result.json").is_file()
-    with pytest.raises(InputError, match=r"other settings \(overrides\)"):
+    with pytest.raises(InputError, match=r"other settings \(overrides max_iterations\)"):
         compare(methods="source_only", seeds=1, max_iterations=6, **given)
 
 

@@ -169,6 +169,8 @@ def _quoted(word: str) -> str:
 
 def _summary(request: Request, result: Mapping[str, Any]) -> str:
     lines = [f"{volume['instances']} instances in {volume['image']}" for volume in result["volumes"]]
+    if not all(volume["instances"] for volume in result["volumes"]):
+        lines.append("Nothing was found: look at plan.png and at the training on the page; it may have been too short.")
     if (scores := result["scores"]) is not None:
         lines.append(f"scores: AP-50 {scores['ap50']:.3f}, AP-75 {scores['ap75']:.3f}, F1-50 {scores['f1_50']:.3f}")
     lines.append(f"{result['minutes']:.1f} minutes, at most {result['peak_memory_mb']} MB of memory")

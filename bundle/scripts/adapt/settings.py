@@ -77,10 +77,18 @@ def check_settings(folder: Path, now: Mapping[str, Any], results: Sequence[str],
         )
     names = {*now, *found} - {*_BY_FILE}
     if other := [name for name in names if found.get(name) != now.get(name)]:
-        changed = sorted(name for name in other if name != "configs") + _changed_configs(found, now)
+        changed = sorted(_told(name, found.get(name), now.get(name)) for name in other if name != "configs")
+        changed += _changed_configs(found, now)
         raise InputError(f"{folder} holds a run with other settings ({', '.join(changed)}). {advice}")
     if files := _changed_files(found, now, _BY_FILE if with_labels else _BY_FILE[:1]):
         raise InputError(f"{folder} holds a run of files that have changed since: {'; '.join(files)}. {advice}")
+
+
+def _told(name: str, then: Any, is_now: Any) -> str:
+    """The name of a setting; where it has several, of those that differ."""
+    if not (isinstance(then, Mapping) and isinstance(is_now, Mapping)):
+        return name
+    return f"{name} {', '.join(sorted(key for key in {**then, **is_now} if then.get(key) != is_now.get(key)))}"
 
 
 def _changed_configs(found: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
