@@ -41,12 +41,27 @@ def test_a_result_keeps_what_the_model_had_otherwise() -> None:
         {"_target_": "scripts.watershed.decode.partial"},
         {"_target_": "scripts.watershed.BCDWatershed", "_mode_": "callable"},
         {"_target_": "scripts.watershed.BCDWatershed", "seed_distance": ["$1"]},
+        {"_target_": "scripts.watershed.OfALaterVersion"},
+        {"_target_": ""},
+        {"_target_": None},
     ],
 )
 def test_a_plan_of_a_stranger_runs_nothing(value: Any) -> None:
     text = json.dumps({"format": 1, "version": "9", "keys": {"decoder": value}, "trained_on": {}, "changed": {}})
     with pytest.raises(InputError, match=r"model.pt: plan: found .*expected plain values"):
         Plan.from_text(text, "model.pt")
+
+
+@pytest.mark.parametrize("key", ["representation", "network_def", "decoder"])
+@pytest.mark.parametrize("value", [None, 5, [], {}, {"_target_": "scripts.networks.ChannelNorm"}])
+def test_a_definition_is_of_a_class_of_its_room(key: str, value: Any) -> None:
+    if key == "network_def" and value and value != 5:
+        value = {"_target_": "scripts.representation.Foreground"}
+    text = json.dumps({"format": 1, "version": "0.5.0", "keys": {key: value}, "trained_on": {}, "changed": {}})
+    with pytest.raises(
+        InputError, match=rf"m.pt: plan: found {key} .*, expected a class of scripts.*\. Version 0.5.0 of"
+    ):
+        Plan.from_text(text, "m.pt")
 
 
 def test_a_plan_of_a_newer_version_is_rejected() -> None:

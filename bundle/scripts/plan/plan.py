@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from scripts.errors import InputError
@@ -27,7 +30,9 @@ MAY_DIFFER = ("decoder", "overlap", "flips")
 """Keys of inference.yaml that a user may choose anew for each result, in which they are recorded."""
 WITHOUT_EFFECT = ("checkpoint_activations",)
 """Arguments of `network_def` that change time and memory alone. No model's plan has them, and none contradicts one."""
-_OWN_CLASS = re.compile(r"scripts\.(representation|watershed|networks)\.[A-Z]\w*")
+_ROOMS = {"representation": "representation", "network_def": "networks", "decoder": "watershed"}
+"""Keys that define an object, and the room of its class."""
+_OWN_CLASS = re.compile(r"scripts\.(representation|watershed|networks)\.([A-Z]\w*)")
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,10 @@ class Plan:
             if not isinstance(value := getattr(self, name), Mapping):
                 raise InputError(f"plan: found {name} {value!r}, expected keys and values.")
         for value in (self.keys, self.changed):
-            if wrong := _wrong(value):
-                raise InputError(f"plan: found {wrong!r}, expected plain values and classes of this bundle.")
+            if (wrong := _wrong(value)) is not None:
+                raise InputError(f"plan: found {wrong!r}, expected plain values and classes that this bundle has.")
+            for key in (key for key in _ROOMS if key in value and not _is_of(_ROOMS[key], value[key])):
+                raise InputError(f"plan: found {key} {value[key]!r}, expected a class of scripts.{_ROOMS[key]}.")
         if unknown := sorted({*self.keys, *self.changed} - {*FIXED, *MAY_DIFFER}):
             raise InputError(f"plan: found the key {unknown[0]}, expected {', '.join((*FIXED, *MAY_DIFFER))}.")
 
@@ -121,17 +128,35 @@ class Plan:
         try:
             return cls(version=version, **fields)
         except InputError as error:
-            raise InputError(f"{source}: {error}") from None
+            raise InputError(f"{source}: {error} Version {version or 'unknown'} of the bundle wrote it.") from None
         except RecursionError as error:
             raise InputError(f"{source}: found a plan that cannot be read (nested too deeply).") from error
+
+
+def _is_of(room: str, definition: Any) -> bool:
+    return isinstance(definition, Mapping) and str(definition.get("_target_", "")).startswith(f"scripts.{room}.")
+
+
+def _is_own_class(target: Any) -> bool:
+    found = _OWN_CLASS.fullmatch(target) if isinstance(target, str) else None
+    return found is not None and found[2] in _names(found[1])
+
+
+@cache
+def _names(room: str) -> frozenset[str]:
+    """Names that a room exports, read from its source: importing it would import torch."""
+    tree = ast.parse((Path(__file__).resolve().parents[1] / room / "__init__.py").read_text(encoding="utf-8"))
+    lists = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return frozenset(name for names in lists for name in ast.literal_eval(names))
 
 
 def _wrong(value: Any) -> Any:
     """Return the first part of a value that is not plain data; None where there is none."""
     if isinstance(value, Mapping):
-        target = value.get("_target_")
-        if target is not None and not (isinstance(target, str) and _OWN_CLASS.fullmatch(target)):
-            return target
+        if "_target_" in value and not _is_own_class(value["_target_"]):
+            return "no class" if value["_target_"] is None else value["_target_"]
         names = [name for name in value if not isinstance(name, str) or (name.startswith("_") and name != "_target_")]
         return names[0] if names else next((w for part in value.values() if (w := _wrong(part)) is not None), None)
     if isinstance(value, list | tuple):
