@@ -204,7 +204,7 @@ def test_a_training_beside_a_busy_process_is_measured_with_and_without_our_waits
 
     def seconds(*given: Any) -> float:
         asked.append(given[-2:])
-        return {False: 0.5, True: 2.0}[given[-1]] * (1.1 if given[-2] else 1.0)
+        return {False: 0.5, True: 2.0}[given[-1]] * (1.0 if given[-2] else 1.1)
 
     monkeypatch.setattr(module, "_seconds", seconds)
     result = module.beside((16, 32, 32), 2, ["train"], rounds=2)
@@ -212,7 +212,7 @@ def test_a_training_beside_a_busy_process_is_measured_with_and_without_our_waits
     assert [row["speed_kept"] for row in result["rows"]] == [0.25, 0.25]
     assert result["cost_alone"] == pytest.approx(0.1)
     printed = "\n".join(tool("figure").lines("beside", {"shape": (16, 32, 32), **result}))
-    assert "an iteration alone takes +10% with the waits of our commands" in printed
+    assert "an iteration alone takes +10% with the waits of our trainings" in printed
     assert "OpenMP's own" in printed
 
 

@@ -43,7 +43,7 @@ _COUNTS = {
     "worker_memory_mb": "{:,.0f} MB each worker",
     "bytes_for_voxel": "{:.1f} bytes for each voxel",
     "milliseconds_fresh": "{:.1f} ms with memory fetched anew",
-    "cost_alone": "an iteration alone takes {:+.0%} with the waits of our commands",
+    "cost_alone": "an iteration alone takes {:+.0%} with the waits of our trainings",
     "milliseconds_reused": "{:.1f} ms with memory reused",
 }
 

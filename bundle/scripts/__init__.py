@@ -1,6 +1,5 @@
 """CySGAN: segment an unlabelled volume by translating it to and from a labelled one."""
 
-import os
 import sys
 
 from scripts.moved import keep_old_names
@@ -11,7 +10,5 @@ if sys.argv[:1] == ["-m"]:  # `python -m scripts.X` is looking for its module: a
     if sys.version_info < (3, 11):  # noqa: UP036 (no other line tells what is wrong with an older Python)
         sys.exit(f"error: Python {sys.version.split()[0]} found, 3.11 to 3.14 needed: {sys.executable}")
     from scripts.command.start import plain_errors
-    from scripts.command.thread import short_waits
 
     plain_errors()
-    os.environ.update(short_waits(os.environ))  # before any module imports torch; for commands that it starts, too

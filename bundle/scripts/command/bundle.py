@@ -17,7 +17,6 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 from scripts.command.argument import PATHS
-from scripts.command.thread import short_waits
 from scripts.command.worker import STARTED
 from scripts.errors import UNFINISHED, InputError, StoppedError
 
@@ -58,8 +57,7 @@ def run_words(words: Sequence[str], folder: Path | None = BUNDLE) -> None:
     """Run Python with words as one would type them, progress bars on this terminal.
 
     SIGTERM and Ctrl-C are for the command: a training writes its checkpoint. This process waits for it. Where this
-    process is killed, the command ends at once. Its threads wait for each other as `scripts.command.thread` says,
-    unless the environment says otherwise.
+    process is killed, the command ends at once.
 
     Args:
         words: what follows `python`.
@@ -69,7 +67,7 @@ def run_words(words: Sequence[str], folder: Path | None = BUNDLE) -> None:
         InputError: it failed; its own message is above.
         StoppedError: it stopped as it was asked to.
     """
-    environment = {**os.environ, **short_waits(os.environ), "PYTHONWARNINGS": "ignore", STARTED: "1"}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", STARTED: "1"}
     if _status([sys.executable, *words], environment, folder):
         raise InputError(f"the command failed, its message is above: {shlex.join(['python', *words])}")
 

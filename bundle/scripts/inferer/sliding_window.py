@@ -17,6 +17,7 @@ from scripts.inferer.part import PartInferer
 from scripts.inferer.physical import for_images
 from scripts.inferer.window import MODES, WindowGrid, check_images
 from scripts.representation import Representation
+from scripts.thread import short_waits_beside_others
 from scripts.transforms.scaling import checked_scale, resized, scaled_shape
 from tqdm import tqdm
 
@@ -122,7 +123,7 @@ class MapInferer(SlidingWindowInferer):
         own = for_images(self, inputs)
         device = torch.device(kwargs.pop("device", self.device) or inputs.device)
         predict = own.predictor(network, *args, **kwargs)
-        with reused_memory():
+        with reused_memory(), short_waits_beside_others():
             volumes = convert_data_type(inputs, torch.Tensor)[0][:, 0]
             found = [own._maps(volume, predict, device) for volume in volumes]
         maps = found[0][None] if len(found) == 1 else torch.stack(found)

@@ -17,6 +17,7 @@ from scripts.allocator import reused_memory
 from scripts.command.flag import flag
 from scripts.command.worker import SHARED_MEMORY_FULL, shared_memory_is_full
 from scripts.errors import UNFINISHED, InputError
+from scripts.thread import short_waits_beside_others
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.length import last_iteration
 from scripts.trainer.plain_error import PlainErrors
@@ -124,7 +125,7 @@ class SourceTrainer(Trainer):
             for network in self.networks.values():
                 network.compile()
         try:
-            with reused_memory():
+            with reused_memory(), short_waits_beside_others():
                 super().run()
         except OSError as error:
             if shared_memory_is_full(error):
