@@ -6,7 +6,8 @@ files and what has to fit together (maps and channels, windows and network, patc
     python -m scripts.check --config_file "['configs/train.yaml','configs/demo.yaml']" --dataset_dir D
 
 `training`, `inference`, `evaluating` and block-wise runs do it by themselves, as `check_run` stands in `initialize`.
-Neither torch nor MONAI is imported, and no class is made. `scripts.check.volume.Volumes` says which voxels are read.
+MONAI is not imported, torch only to read the plan of a model, and no class is made. `scripts.check.volume.Volumes` says
+which voxels are read.
 """
 
 from typing import TYPE_CHECKING, Any
