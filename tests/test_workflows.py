@@ -341,7 +341,17 @@ def test_weights_of_one_target_are_not_taken_for_another(
 ) -> None:
     train("target_affinity", max_iterations=2, warm_up_iterations=2, holdout_fraction=0)
     files = {"image": volumes / "imageY.tif", "model_path": tmp_path / "model.pt", "output_dir": tmp_path / "y"}
-    with pytest.raises(RuntimeError) as raised:  # the networks are the same: three channels each
+    run_here("inference", "inference", **files)
+    assert read_channel_names(tmp_path / "y" / "imageY_maps.h5")[1:] == ["affinity 1", "affinity 2", "affinity 3"]
+    with pytest.raises(RuntimeError) as raised:
+        run_here("inference", "inference", "target_bc", **files)
+    assert "representation::maps: found 'Foreground, Contour', expected 'Affinity', with which" in str(
+        expected_error(raised.value)
+    )
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    del state._metadata[""]["plan"]  # as version 0.4 wrote it; the networks are the same, three channels each
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(RuntimeError) as raised:
         run_here("inference", "inference", **files)
     assert "was trained for the maps affinity, expected foreground, contour, distance" in str(
         expected_error(raised.value)
