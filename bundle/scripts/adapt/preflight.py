@@ -25,7 +25,7 @@ from scripts.match_domains.option import refuse_far_apart, unexpanded, voxel_siz
 from scripts.volume_io import check_results, open_volume
 from scripts.volume_io.volume import available_bytes
 
-__all__ = ["checked_request"]
+__all__ = ["checked_request", "with_warm_up"]
 
 _OWN = {
     "model_path": "--output_dir",
@@ -70,7 +70,7 @@ def checked_request(
     _check_flags(overrides, own)
     refuse([*paths({"output_dir": str(out)})])
     overlays = overlay_files(config, "train")
-    given = _with_warm_up(chosen.overlays, overlays, {k: v for k, v in overrides.items() if v is not None})
+    given = with_warm_up(chosen.overlays, overlays, {k: v for k, v in overrides.items() if v is not None})
     given.setdefault("start_from", None if chosen.start_from is None else str(BUNDLE / chosen.start_from))
     names = {key: absolute(name) for key, name in volumes.items() if name is not None}
     found = _checked_config(chosen.overlays, overlays, {**given, **names, "output_dir": str(out / "train")})
@@ -115,8 +115,14 @@ def _is_about_size(problem: Problem) -> bool:
     return problem.key == "patch_size" and problem.expected.startswith("at most [")
 
 
-def _with_warm_up(effort: Sequence[str], overlays: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides; where one sets the training's length alone, the source-only part keeps its share of the whole."""
+def with_warm_up(effort: Sequence[str], overlays: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides in which the source-only part keeps its share, where the training's length alone was given.
+
+    Args:
+        effort: names of overlays in configs/.
+        overlays: files.
+        given: overrides of train.yaml.
+    """
     iterations = as_read(given).get("max_iterations")
     if "warm_up_iterations" in given or not isinstance(iterations, int):
         return dict(given)

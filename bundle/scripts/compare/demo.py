@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from scripts.adapt import adapt_files
+from scripts.adapt.effort import EFFORTS
+from scripts.adapt.preflight import with_warm_up
 from scripts.adapt.stage import inference_words
 from scripts.check import check_config, refuse
 from scripts.check.path import paths
@@ -35,7 +37,7 @@ from scripts.volume_io.replacement import write_text
 
 __all__ = ["demo"]
 
-CONFIGS = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", "demo", "light_augmentation")]
+CONFIGS = [BUNDLE / "configs" / f"{name}.yaml" for name in ("train", *EFFORTS["quick"].overlays)]
 SCORES = ("ap50", "ap75", "f1_50", "found", "present", "dice")
 
 
@@ -57,11 +59,10 @@ def demo(
     out = Path(output_dir).resolve()
     refuse([*paths({"output_dir": str(out)})])
     check_writable(out / "report.tif")
-    refuse(
-        [p for p in check_config(CONFIGS, as_read(overrides), volumes=False).problems if p.key != "warm_up_iterations"]
-    )
+    given = with_warm_up(EFFORTS["quick"].overlays, (), overrides)
+    refuse(check_config(CONFIGS, as_read(given), "training", volumes=False).problems)
     with Lock(out / ".demo.lock", out):
-        _run(out, tuple(shape), seed, overrides)
+        _run(out, tuple(shape), seed, given)
 
 
 def _run(out: Path, shape: tuple[int, ...], seed: int, overrides: Mapping[str, Any]) -> None:
