@@ -25,7 +25,7 @@ from scripts.command.start import expected_error
 from scripts.errors import InputError
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork, Note, file, write_export
-from scripts.export.__main__ import main
+from scripts.export.__main__ import main, planned
 from scripts.export.note import activated, note_of, unpacked
 from scripts.networks import SegmentationGenerator
 from scripts.plan import METADATA, Plan
@@ -315,6 +315,13 @@ def test_overlays_that_contradict_the_plan_of_the_weights_stop_an_export(other: 
     with pytest.raises(InputError, match=r"--model model.onnx: found an exported network, expected weights"):
         main(str(tmp_path / "model.ts"), model="model.onnx")
     assert not (tmp_path / "model.ts").exists()
+
+
+def test_a_scale_that_is_given_is_for_every_volume(tmp_path: Path) -> None:
+    (tmp_path / "scale.yaml").write_text("scale: [1.0, 1.0, 1.0]\n")
+    _, said = planned(str(MODEL), str(tmp_path / "scale.yaml"))
+    assert (said.plan.keys["scale"], said.plan.voxel_size) == ([1.0, 1.0, 1.0], None)
+    assert said.plan.changed == {"scale": [1.0, 0.5, 0.5], "training_voxel_size": [2.0, 1.0, 1.0]}
 
 
 def test_weights_without_a_plan_are_exported_with_the_configuration_and_a_warning(

@@ -21,7 +21,7 @@ from scripts.export.package import SUFFIX, check_specification, write_package
 from scripts.plan import METADATA, Plan
 from scripts.plan.export import EXPORTS
 
-__all__ = ["main"]
+__all__ = ["main", "planned"]
 
 
 def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -> None:
@@ -47,7 +47,7 @@ def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -
     (check_specification if is_package else writer_of)(out)
     check_folder(Path(out).parent)
     weights = model or str(BUNDLE / "models" / "model.pt")
-    parser, note = _planned(weights, config)
+    parser, note = planned(weights, config)
     network = parser.get_parsed_content("network_def")
     load_weights(network, weights, note.map_names)
     for size, difference in (write_package if is_package else write_export)(network, out, note):
@@ -55,8 +55,12 @@ def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -
     print(f"wrote {out}: {', '.join(note.channel_names)}")
 
 
-def _planned(weights: str, config: str | Sequence[str]) -> tuple[ConfigParser, Note]:
-    """The configuration of some weights, their plan within, and what an export says of itself."""
+def planned(weights: str, config: str | Sequence[str]) -> tuple[ConfigParser, Note]:
+    """Return the configuration of some weights, their plan within, and what an export says of itself.
+
+    Raises:
+        InputError: see `main`.
+    """
     if weights.lower().endswith(EXPORTS):
         raise InputError(f"--model {weights}: found an exported network, expected weights, such as models/model.pt.")
     sources = [shipped("inference"), *map(read_source, overlay_files(config, "inference"))]
@@ -64,7 +68,10 @@ def _planned(weights: str, config: str | Sequence[str]) -> tuple[ConfigParser, N
     refuse([*found.merged.problems, *found.problems])
     parser = ConfigParser({**found.merged.config, **found.settings})
     text = found.settings.get(METADATA)
-    return parser, note_of(parser, None if text is None else Plan.from_text(text, weights))
+    plan = None if text is None else Plan.from_text(text, weights)
+    if plan is not None and plan.voxel_size is not None and parser["training_voxel_size"] is None:
+        plan = plan.with_keys({"training_voxel_size": None})  # an overlay has a scale, which is for every volume
+    return parser, note_of(parser, plan)
 
 
 if __name__ == "__main__":
