@@ -45,9 +45,10 @@ STAND_IN = Path(__file__).parent / "label"
 SENTENCE = "training needs an unlabelled volume of the target Y beside the labelled volumes of the source X"
 REVERSED = [2, 1, 0, 3]
 COS, SIN = np.cos(0.3), np.sin(0.3)
-# index (x, y, z) -> position: voxels of 0.5 x 0.5 x 1 turned in the plane and elsewhere, axes exchanged, and bent
-TURNED = np.array([[COS / 2, -SIN / 2, 0, 10], [SIN / 2, COS / 2, 0, -20], [0, 0, 1, 5], [0, 0, 0, 1]])
-EXCHANGED = np.array([[0, 0, -1, 3], [0.5, 0, 0, 4], [0, -0.5, 0, 5], [0, 0, 0, 1]])
+# index (x, y, z) -> position: voxels of 1 x 1 x 2, as the shipped weights were trained on, turned in the plane and
+# elsewhere, axes exchanged, and bent
+TURNED = np.array([[COS, -SIN, 0, 10], [SIN, COS, 0, -20], [0, 0, 2, 5], [0, 0, 0, 1]])
+EXCHANGED = np.array([[0, 0, -2, 3], [1, 0, 0, 4], [0, -1, 0, 5], [0, 0, 0, 1]])
 SHEARED = TURNED + np.array([[0, 0.3, 0, 0], *[[0] * 4] * 3])
 
 
@@ -222,6 +223,9 @@ def test_a_request_gets_the_plan_of_its_weights_also_after_a_training(tmp_path: 
     state._metadata[""][METADATA] = json.dumps({"format": 99, "version": "9.0"})
     torch.save(state, weights)
     with pytest.raises(InputError, match=r"model\.pt: found a plan of format 99"):
+        task({})
+    weights.unlink()
+    with pytest.raises(InputError, match=r"model\.pt: no such file"):
         task({})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,6 +96,6 @@ class PlannedTask:
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    """What changes with a file's content."""
-    found = os.stat(path)
-    return str(path), found.st_mtime_ns, found.st_size
+    """What changes with a file's content; zeros where it is gone, which whoever reads it reports."""
+    found = path.stat() if path.is_file() else None
+    return (str(path), 0, 0) if found is None else (str(path), found.st_mtime_ns, found.st_size)
