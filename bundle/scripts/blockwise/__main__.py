@@ -13,12 +13,12 @@ from scripts.blockwise.preflight import checked_target
 from scripts.blockwise.schedule import Schedule
 from scripts.blockwise.source import Maps
 from scripts.blockwise.volume import label_volume
-from scripts.command.argument import unknown_flag
 from scripts.command.flag import flag
 from scripts.command.start import start
 from scripts.errors import InputError
+from scripts.plan.file import read_plan
 from scripts.volume_io.grid import Grid
-from scripts.watershed import TARGETS
+from scripts.watershed.choice import choose
 
 __all__ = ["main"]
 
@@ -28,7 +28,7 @@ BLOCK = (128, 256, 256)
 def main(
     pred: str,
     out: str,
-    target: str = "bcd",
+    target: str | None = None,
     dataset: str | None = None,
     unit: bool | None = None,
     block: Sequence[int] | None = None,
@@ -46,12 +46,13 @@ def main(
 ) -> None:
     """Decode maps of any size to the instances that scripts.watershed finds in the whole.
 
-    Stopped or killed, it goes on when the same command is given.
+    The plan that the maps carry says target and thresholds, as for scripts.watershed; flags override it. Stopped or
+    killed, it resumes when the same command is given.
 
     Args:
         pred: maps (C, Z, Y, X): Zarr, OME-Zarr or HDF5.
         out: .ome.zarr for the instances, with their lower resolutions; a table of them, .csv, is written beside it.
-        target: what the maps are, bcd, bc or affinity.
+        target: what the maps are, bcd, bc or affinity; by default what their plan says, or bcd.
         dataset: name of the maps, where the file has several.
         unit: for maps of floats, whether they run from 0 to 1 (true) or to 255 (false).
         block: (z,y,x) of a block; by default 128,256,256, or smaller to fit --memory.
@@ -71,15 +72,17 @@ def main(
         InputError: a file or a flag does not fit.
     """
     schedule = Schedule(workers, scheduler, shard, shards)
-    decoder = _decoder(target, options)
+    chosen = choose(pred, read_plan(pred), target, options, list(inspect.signature(main).parameters)[:-1])
+    decoder, recipe = chosen.decoder, options_of(chosen.decoder).recipe
     checked_target(out, table)
-    maps = Maps(pred, TARGETS[target], dataset, unit)
+    maps = Maps(pred, type(decoder), dataset, unit)
     doubled(halo, max_halo)
     block = _block(maps, block, halo, memory)
     if flag(plan, "plan"):
         grid, share = Grid.of(maps.shape, block), workers * shards
-        print(make_plan(maps, grid, options_of(decoder).recipe, doubled(halo)[0], share))
+        print(make_plan(maps, grid, recipe, doubled(halo)[0], share))
         return
+    print(chosen, flush=True)
     found = label_volume(
         pred,
         out,
@@ -95,17 +98,6 @@ def main(
     )
     print(f"{found.instances} instances in {out}; {found}", end="")
     print(f"; {found.grown} blocks needed a larger halo" if found.grown else "")
-
-
-def _decoder(target: str, options: dict[str, Any]) -> Any:
-    if target not in TARGETS:
-        raise InputError(f"found --target {target}, expected one of {', '.join(TARGETS)}.")
-    known = sorted(
-        {*inspect.signature(TARGETS[target].recipe).parameters, "min_seed_size", "min_instance_size", "small_mode"}
-    )
-    if unknown := sorted(set(options) - set(known)):
-        raise unknown_flag(unknown[0], [*list(inspect.signature(main).parameters)[:-1], *known])
-    return TARGETS[target](**options)
 
 
 def _block(maps: Maps, block: Sequence[int] | None, halo: Sequence[int], memory: float | None) -> Sequence[int]:

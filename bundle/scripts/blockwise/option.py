@@ -43,7 +43,8 @@ def options_of(decoder: BCDWatershed) -> Options:
     for name, only in _WHOLE_ONLY.items():
         value = given.pop(name)
         if (tuple(value) if isinstance(value, list) else value) != only:
-            raise InputError(f"{name}: cannot be changed where a volume is decoded block by block; leave it out.")
+            expected = "leave it out" if only is None else f"give {only}, or decode the whole by scripts.watershed"
+            raise InputError(f"{name}: cannot be changed where a volume is decoded block by block; {expected}.")
     if given["small_mode"] not in ("background", "none"):
         found = given["small_mode"]
         raise InputError(f"small_mode: found {found!r}, expected background or none for blocks.")

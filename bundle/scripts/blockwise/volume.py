@@ -21,10 +21,13 @@ from scripts.blockwise.seed import SeedWork
 from scripts.blockwise.source import Maps
 from scripts.blockwise.table import write_table
 from scripts.metrics.measure import join
+from scripts.plan import Plan
+from scripts.plan.file import METADATA, read_plan
 from scripts.volume_io import ZarrVolume, create_zarr, last_change, pyramid_factors, write_ome_metadata
 from scripts.volume_io.absent import is_lacking
 from scripts.volume_io.grid import Grid, chunk_side
 from scripts.watershed import BCDWatershed
+from scripts.watershed.choice import with_decoder
 
 __all__ = ["BlockwiseDecoder", "Summary", "label_volume"]
 
@@ -68,6 +71,8 @@ def label_volume(
 ) -> Summary:
     """Decode maps of any size, block by block, to the labels that `decoder` gives of the whole.
 
+    The store of the labels carries the plan of the maps, with the options of `decoder`.
+
     Beside `out` a folder `<out>.work` holds what is unfinished. Given again after it was stopped or killed, the same
     call goes on from there.
 
@@ -94,6 +99,7 @@ def label_volume(
     options, maps = options_of(decoder), Maps(pred, type(decoder), dataset, unit)
     grid = Grid.of(maps.shape, block)
     halos = doubled(halo, max_halo)
+    plan = with_decoder(read_plan(pred) or Plan({}), decoder).to_text()
     folder = WorkFolder(f"{target}.work")
     # "results": raised when the stages leave other results, which an interrupted run of an earlier version lacks
     settings: dict[str, Any] = {"results": 2, "pred": os.path.abspath(pred), "last_change": last_change(pred)}
@@ -101,7 +107,7 @@ def label_volume(
     settings |= {"decoder": type(decoder).__name__, **options.given}
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
         folder.open(settings)
-        job = _Job(maps, Run(grid, folder, schedule), options, target, rows)
+        job = _Job(maps, Run(grid, folder, schedule), options, target, rows, plan)
         summary = job.run(halos)
     if schedule.shards == 1 and not keep:
         folder.remove()
@@ -116,6 +122,7 @@ class _Job(NamedTuple):
     options: Options
     target: Path
     table: Path
+    plan: str
 
     def run(self, halos: Sequence[Triple]) -> Summary:
         if self.target.exists():  # stopped after the labels had been moved to their place
@@ -126,7 +133,7 @@ class _Job(NamedTuple):
         run.stage("seeds", SeedWork(grid, maps, recipe, seeds, folder))
         run.alone("volume", lambda: identify(grid, folder, self.options.min_seed_size))
         many = len(folder.load("volume", 0)["sizes"]) > np.iinfo(np.uint32).max
-        labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0")
+        labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0", self.plan)
         doubt = self._store(folder.path / "doubt.zarr", grid, np.dtype(np.uint8), "0")
         run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, doubt, folder, halos))
         run.stage("doubt", DoubtWork(grid, labels, doubt, folder))
@@ -141,9 +148,10 @@ class _Job(NamedTuple):
         """Where the labels are until all of them are there."""
         return self.run_.folder.path / self.target.name
 
-    def _store(self, path: Path, grid: Grid, dtype: np.dtype, dataset: str) -> ZarrVolume:
+    def _store(self, path: Path, grid: Grid, dtype: np.dtype, dataset: str, plan: str = "") -> ZarrVolume:
         z, y, x = (chunk_side(side) for side in grid.block)
-        return create_zarr(path, grid.shape, dtype, (z, y, x), self.maps.volume.voxel_size, dataset=dataset)
+        kept, size = {METADATA: plan} if plan else {}, self.maps.volume.voxel_size
+        return create_zarr(path, grid.shape, dtype, (z, y, x), size, dataset=dataset, attributes=kept)
 
     def _drop_small(self, first: Triple) -> None:
         folder, doubt = self.run_.folder, {"uncertain": np.array(0), "grown": np.array(0)}

@@ -28,6 +28,7 @@ below a rim it has crossed. No version of it floods here.
 """
 
 from scripts.watershed.affinity import AffinityWatershed, affinity_watershed
+from scripts.watershed.choice import TARGETS, decoder_of
 from scripts.watershed.decode import BCDWatershed, BCWatershed, bc_watershed, bcd_watershed
 from scripts.watershed.stage import STAGES
 
@@ -40,7 +41,5 @@ __all__ = [
     "affinity_watershed",
     "bc_watershed",
     "bcd_watershed",
+    "decoder_of",
 ]
-
-TARGETS: dict[str, type[BCDWatershed]] = {"bcd": BCDWatershed, "bc": BCWatershed, "affinity": AffinityWatershed}
-"""Decoders by the name that command lines have for them."""
