@@ -197,11 +197,6 @@ class SourceTrainer(Trainer):
         return {}
 
     @property
-    def stage_name(self) -> str:
-        """What the network has learned from so far, for people."""
-        return "source only"
-
-    @property
     def stage_end(self) -> int:
         """Last iteration of the first stage."""
         return last_iteration(self)
