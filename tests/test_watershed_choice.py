@@ -107,7 +107,6 @@ def test_a_target_that_contradicts_the_plan_is_rejected(command: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ({"_target_": "scripts.watershed.Later"}, r"maps\.h5: its plan: found the decoder scripts\.watershed\.Later"),
         ({"_target_": "scripts.watershed.BCWatershed", "speed": 3}, r"maps\.h5: its plan: .*the option speed"),
         ({"_target_": "scripts.watershed.BCDWatershed", "seed_distance": "abc"}, r"seed_distance: found 'abc'"),
         ({"_target_": "scripts.watershed.BCDWatershed", "scale_factors": [1, 2]}, r"scale_factors: found \[1, 2\]"),
@@ -117,6 +116,8 @@ def test_a_target_that_contradicts_the_plan_is_rejected(command: Any, tmp_path: 
 def test_a_plan_that_cannot_be_followed_is_one_line(definition: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         choose("maps.h5", Plan({"decoder": definition}), None, {})
+    with pytest.raises(InputError, match=r"maps\.h5: found the decoder scripts\.networks\.Other, expected one of"):
+        decoder_of({"_target_": "scripts.networks.Other"}, "maps.h5")
 
 
 def test_flags_of_another_type_and_plans_that_blocks_cannot_follow_are_one_line(tmp_path: Path) -> None:
