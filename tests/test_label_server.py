@@ -450,8 +450,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
     fine = pair["imageY"].repeat(2, axis=1).repeat(2, axis=2)
     save(studies / "fine.nii.gz", fine, np.diag([0.5, 0.5, 2.0, 1.0]), unit="micron")
     save(folder / "labelX.nii.gz", pair["labelY"].astype(np.int16), TURNED)
+    state_voxel_size(bundle / "models" / "model.pt", [2.0, 1.0, 1.0])
     with serving(bundle, studies) as server:
         yield server, bundle, studies
+
+
+def state_voxel_size(path: Path, size: list[float]) -> None:
+    """Give the plan of weights a training's voxel size (z, y, x) in µm, which the shipped ones have none of."""
+    state, plan = torch.load(path, weights_only=True), read_plan(path)
+    assert plan is not None
+    assert plan.voxel_size is None
+    state._metadata[""][METADATA] = plan.with_keys({"training_voxel_size": size}).to_text()
+    torch.save(state, path)
 
 
 @pytest.fixture(scope="module")
@@ -497,7 +507,7 @@ def test_inference_returns_the_instances_of_the_command_line_in_the_geometry_of_
 def test_a_volume_of_smaller_voxels_is_seen_at_the_size_that_the_model_learned(
     served: tuple[Server, Path, Path], segmented: Path, tmp_path: Path
 ) -> None:
-    """The plan of the shipped weights has voxels of 2 x 1 x 1 µm (z, y, x), `fine` has 2 x 0.5 x 0.5."""
+    """The plan of the server's weights has voxels of 2 x 1 x 1 µm (z, y, x), `fine` has 2 x 0.5 x 0.5."""
     status, content = served[0].infer("fine", result_dtype="uint16", result_extension=".nii.gz")
     assert status == 200
     (tmp_path / "label.nii.gz").write_bytes(content)
