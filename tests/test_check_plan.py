@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from scripts.check import Findings, check_config
 from scripts.check.overlay import configuration
+from scripts.check.plan import used_plan
 from scripts.checkpoint.weights import noted_state
 from scripts.errors import InputError
 from scripts.plan import Plan
@@ -25,6 +26,7 @@ from torch import nn
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
 Model = Callable[..., Path]
+BCD = "scripts.watershed.BCDWatershed"
 HERS = "overlay_on: [train, inference]\nscale_y: [1, 1, 1]\nscale: [1.0, 1.0, 1.0]\nintensity_gamma: 1.0\n"
 
 
@@ -202,3 +204,19 @@ def test_a_run_needs_no_overlay_whether_typed_or_made_in_python(
     assert read_plan(tmp_path / "typed" / "Y_maps.h5") == noted
     for folder in (tmp_path, tmp_path / "again"):
         assert np.array_equal(read_maps(folder / "Y_maps.h5")[0], expected)
+
+
+def test_the_plan_of_a_result_names_every_option_of_its_decoder(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAR", "0.35")
+    text = "$float(__import__('os').environ['BAR'])"
+    config_ = configuration("inference", (), {"decoder": {"_target_": BCD, "seed_distance": text}})
+    own = Plan({"scale": [1.0, 0.5, 0.5], "decoder": {"_target_": BCD, "seed_distance": 0.35}})
+    for plan in (None, own):
+        used = used_plan(config_.config, plan)
+        assert used.keys["decoder"].items() >= {"seed_distance": 0.35, "min_seed_size": 32, "ties": "raster"}.items()
+        assert "decoder" not in used.changed  # what the model leaves out is the default
+        finer = used.for_volume([1.0, 0.25, 0.25]).keys["decoder"]
+        assert (finer["min_seed_size"], finer["min_instance_size"]) == (128, 1024)
+    # another package's decoder is not taken for the model's
+    other = configuration("inference", (), {"decoder": {"_target_": "elsewhere.Decoder"}}).config
+    assert "decoder" not in used_plan(other, own).keys

@@ -13,6 +13,7 @@ from scripts.check.value import UNKNOWN, Values
 from scripts.command.bundle import bundle_version
 from scripts.errors import InputError
 from scripts.plan import FIXED, MAY_DIFFER, WITHOUT_EFFECT, Plan
+from scripts.plan.literal import literal
 
 __all__ = ["contradictions", "given_scale", "is_exported", "laid_keys", "merged_with", "used_plan"]
 
@@ -92,21 +93,46 @@ def laid_keys(plan: Plan, config: Mapping[str, Any]) -> list[str]:
 def used_plan(config: Mapping[str, Any], plan: Plan | None) -> Plan:
     """Return the plan of what a configuration makes: what it has instead of the model's values is noted as changed.
 
-    Values that cannot be told without evaluating expressions, and classes of others, are left out.
+    The decoder has every option named, so that those that the configuration leaves out change with a volume's voxels,
+    and are the same when maps are decoded again. Classes of others are left out.
 
     Args:
         config: after merging.
         plan: of the model; None where it has none.
     """
+    from scripts.watershed.choice import with_decoder  # takes a second
+
     values, known = Values(config), dict[str, Any]()
     for key in (*FIXED, *MAY_DIFFER):
         value = values.literal(config.get(key, UNKNOWN))
+        if _is_unknown(value) and key in MAY_DIFFER and key in config:
+            value = _worked_out(config, key)
         if not _is_unknown(value) and _is_plain(key, value):
             known[key] = value
+    decoder = _decoder(known.pop("decoder", None))
     if plan is None:
-        return Plan(known, bundle_version())
-    free = {key: known[key] for key in ("scale", *MAY_DIFFER) if key in known}
-    return plan.with_keys(free)
+        return with_decoder(Plan(known, bundle_version()), decoder)
+    return with_decoder(plan.with_keys({key: known[key] for key in ("scale", *MAY_DIFFER) if key in known}), decoder)
+
+
+def _worked_out(config: Mapping[str, Any], key: str) -> Any:
+    """What a key is after its expressions, as the run evaluates them; `UNKNOWN` where the run itself says why not."""
+    from monai.bundle import ConfigParser
+
+    try:
+        return literal(ConfigParser(dict(config)), key)
+    except Exception:
+        return UNKNOWN
+
+
+def _decoder(definition: Any) -> Any:
+    """The decoder of a definition; None where it is none of ours, or the check itself names what is wrong with it."""
+    from scripts.watershed.choice import decoder_of
+
+    try:
+        return None if definition is None else decoder_of(definition)
+    except InputError:
+        return None
 
 
 def _name(model: str) -> str:
