@@ -25,6 +25,8 @@ from scripts.errors import InputError
 from scripts.inferer import MapInferer, PartInferer, WindowGrid
 from scripts.inferer.padding import reflected
 from scripts.networks import SegmentationGenerator
+from scripts.plan import Plan
+from scripts.plan.file import read_plan
 from scripts.representation import Contour, Foreground, Representation
 from scripts.transforms.intensity import GreyScale, ScaleGreyValues
 from scripts.volume_io import create_zarr, open_volume, read_maps, write_volume
@@ -231,6 +233,28 @@ def test_other_settings_do_not_mix(stored: Path, tmp_path: Path) -> None:
     next(other.network.parameters()).data += 1
     with pytest.raises(InputError, match="network: "):
         predict_volume(stored, out, other, block=(23, 50, 61))
+
+
+def test_maps_have_a_plan_from_the_first_block_on_and_none_of_another_scale_is_mixed_in(
+    stored: Path, tmp_path: Path
+) -> None:
+    out, halves = tmp_path / "maps.zarr", Schedule(shards=2)
+
+    def planned(seed_distance: float, scale: float = 1.0) -> Prediction:
+        keys = {"scale": [1.0, scale, scale], "decoder": {"_target_": "scripts.watershed.BCDWatershed"}}
+        keys["decoder"]["seed_distance"] = seed_distance
+        return prediction_of(inferer_of(scale=keys["scale"], plan=Plan(keys).to_text()))
+
+    with pytest.raises(UnfinishedError):
+        predict_volume(stored, out, planned(0.6), block=(16, 32, 32), schedule=halves)
+    before = read_plan(out)
+    with pytest.raises(InputError, match=r"scale: \[1\.0, 1\.0, 1\.0\] there, \[1\.0, 0\.5, 0\.5\] now"):
+        predict_volume(stored, out, planned(0.6, 0.5), block=(16, 32, 32))
+    assert read_plan(out) == before and before is not None
+    # thresholds do not change the maps: those of the run that completes them count
+    predict_volume(stored, out, planned(0.4), block=(16, 32, 32), schedule=Schedule(shard=1, shards=2))
+    after = read_plan(out)
+    assert after is not None and after.keys["decoder"]["seed_distance"] == 0.4
 
 
 def test_an_image_that_was_edited_since_is_told(tmp_path: Path) -> None:
