@@ -16,6 +16,7 @@ from scripts.check import check_config, refuse
 from scripts.check.command import check
 from scripts.check.overlay import overlay_files
 from scripts.check.range import RANGES, range_of
+from scripts.check.rule import DECODERS
 from scripts.check.running import read_words
 from scripts.check.schema import follows
 from scripts.check.signature import arguments
@@ -72,6 +73,7 @@ def test_what_is_shipped_passes_before_and_after_the_published_setting(base: str
 
 def test_every_range_is_of_a_key_that_there_is() -> None:
     known = {key for path in CONFIGS.glob("*.yaml") for key, _ in walk(read_source(path).content)}
+    known |= {f"decoder::{name}" for target in DECODERS for name in arguments(target) or ()}
     assert [key for key in RANGES if not any(range_of(name) is RANGES[key] for name in known)] == []
 
 
@@ -171,6 +173,10 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         ("inference", {"dataset#data": wrong}, r"dataset::data: found .*a list of dictionaries, \[\{'image': FILE\}\]")
         for wrong in ("Y.tif", ["Y.tif"], [{"volume": "Y.tif"}], [{"image": ["Y.tif"]}])
     ),
+    ("inference", {"decoder#small_mode": "x"}, "small_mode: found 'x', expected one of none, background, backg"),
+    ("inference", {"decoder#height": "contour"}, "height: found 'contour', expected one of foreground, distance"),
+    ("train", {"decoder#ties": "x"}, "ties: found 'x', expected one of raster, heap"),
+    ("inference", {"decoder#scale_factors": [1, 0, 1]}, r"expected a list of 3 \(z, y, x\), each a number above 0"),
     # what has to fit
     (
         "inference target_affinity",
@@ -187,6 +193,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("train", {"window": [3, 32, 32]}, r"window: found \[3, 32, 32\], expected at least \[4, 4, 4\] \(z, y, x\)"),
     ("train published", {"patch_size": [4, 15, 16], "sample_size": [9, 9, 9]}, r"at least \[4, 16, 16\]"),
+    (
+        "train light_augmentation",
+        {"patch_size": [16, 31, 32]},
+        r"patch_size: found \[16, 31, 32\], expected equal sides y and x, which pair_transforms::4, RandRotate90d, ",
+    ),
     ("train", {"network_def#filters": [16, 30]}, "multiples of 8"),
     ("train", {"warm_up_iterations": 20000}, "all of max_iterations 20000, expected fewer iterations"),
     (

@@ -12,12 +12,15 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils.module import locate
 from scripts.check.merge import Merged
-from scripts.check.range import AMOUNTS, OPTIONS
+from scripts.check.range import AMOUNTS, OPTIONS, RANGES
 from scripts.check.rule import DECODERS
 from scripts.check.source import read_source
 from scripts.check.value import MAPS
 from scripts.command.start import expected_error
 from scripts.transforms import sample_augmentation
+from scripts.watershed.decode import HEIGHTS
+from scripts.watershed.pipeline import TIES
+from scripts.watershed.small_instance import SMALL_MODES
 
 Run = Callable[..., Any]
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -49,6 +52,8 @@ def test_tables_of_maps_and_decoders_are_those_of_the_classes() -> None:
         one = locate(target)()
         assert (one.name, one.channels) == (name, channels)
     assert {target: tuple(locate(target).map_names) for target in DECODERS} == DECODERS
+    for name, values in (("small_mode", SMALL_MODES), ("height", HEIGHTS), ("ties", TIES)):
+        assert tuple(RANGES[f"decoder::{name}"]["enum"]) == values
 
 
 def test_the_table_of_options_is_that_of_the_optimisers_and_the_published_amounts() -> None:

@@ -378,6 +378,12 @@ def test_decoders_hold_their_options() -> None:
     np.testing.assert_array_equal(BCWatershed(seed_contour=0.3)(maps[:2]), bc_watershed(maps[:2], seed_contour=0.3))
 
 
+@pytest.mark.parametrize("name", ["small_mode", "ties", "height", "scale_factors"])
+def test_decoders_reject_names_that_are_none_before_they_see_maps(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: found 'x', expected "):
+        BCDWatershed(**{name: "x"})
+
+
 def test_decoders_refuse_misspelt_options() -> None:
     with pytest.raises(InputError, match="BCDWatershed: found the option thres1, expected some of seed_foreground"):
         BCDWatershed(thres1=0.9)

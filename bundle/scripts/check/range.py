@@ -143,6 +143,11 @@ RANGES: dict[str, Schema] = {
     **_alike(SHARE, *(f"decoder::*_{name}" for name in ("foreground", "contour", "affinity"))),
     **_alike(SIGNED_SHARE, "seed_distance", "decoder::*_distance"),
     "decoder::min_*_size": whole(0),
+    # `SMALL_MODES`, `HEIGHTS` and `TIES` of scripts.watershed, which takes a second to import; a test compares them.
+    "decoder::small_mode": one_of("none", "background", "background_2d", "neighbor", "neighbor_2d"),
+    "decoder::height": one_of("foreground", "distance"),
+    "decoder::ties": one_of("raster", "heap"),
+    "decoder::scale_factors": several(POSITIVE, 3),
     # -- networks. A stage without a channel has no weights.
     **_alike(several(whole(1)), *(f"{name}_def::filters" for name in ("network", "image_discriminator"))),
     "map_discriminator_def::filters": several(whole(1)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.check.merge import Merged
 from scripts.check.problem import Problem, closest, shown
-from scripts.check.tree import SEPARATOR, child, has, parent, referred, walk
+from scripts.check.tree import SEPARATOR, child, has, is_component, parent, referred, walk
 from scripts.check.value import UNKNOWN, Values
 
 __all__ = ["DECODERS", "cross_rules", "misfit", "weights"]
@@ -32,6 +32,7 @@ TRIAL = 100
 _BEGINNINGS = ("warm_up_iterations", "learning_rate_warm_up")
 # What is wanted by habit, also where every volume is named by itself.
 _HARMLESS = ("dataset_dir", "bundle_root")
+_QUARTER_TURNS = ("RandRotate90d", "RandRotate90D", "RandRotate90Dict", "Rotate90d", "Rotate90D", "Rotate90Dict")
 _NOTED = "settings"  # what a checkpoint keeps to be compared, which has no other effect
 
 
@@ -44,6 +45,7 @@ def cross_rules(merged: Merged, values: Values, base: Mapping[str, Any]) -> Iter
         yield from _windows(merged, values)
         yield from _groups(merged, values)
     yield from _schedule(merged, values)
+    yield from _turns(merged, values)
     if isinstance(values["label"], str | list) and values["label_transforms"] == []:
         expected = "null, since nothing scores against it here"
         yield Problem(merged.place("label"), "label", shown(values["label"]), expected, "Add configs/evaluate.yaml.")
@@ -163,6 +165,21 @@ def _schedule(merged: Merged, values: Values) -> Iterator[Problem]:
     elif 0 <= warm_up < length < warm_up + rise and length > TRIAL:
         found = f"learning_rate_warm_up {rise} iterations, but {length - warm_up} follow the warm-up on the source"
         logger.warning("%s: the learning rate never reaches its full value. Lower it, or raise max_iterations.", found)
+
+
+def _turns(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that patches which are turned by a quarter have equal sides there: turned and unturned ones make a batch."""
+    size = values["patch_size"]
+    for key, one in walk({"pair_transforms": merged.config.get("pair_transforms")}):
+        if not is_component(one) or one["_target_"].rpartition(".")[2] not in _QUARTER_TURNS or "_disabled_" in one:
+            continue
+        axes = values.of(one.get("spatial_axes", [0, 1]))
+        if _are_whole(size, 3) and _are_whole(axes, 2) and size[axes[0] % 3] != size[axes[1] % 3]:
+            turned = " and ".join("zyx"[axis % 3] for axis in axes)
+            expected = f"equal sides {turned}, which {key}, {one['_target_']}, turns by a quarter"
+            advice = "Make them equal, or leave the quarter turns out."
+            yield Problem(merged.place("patch_size"), "patch_size", shown(size), expected, advice)
+            return
 
 
 def _device(merged: Merged, values: Values) -> Iterator[Problem]:

@@ -10,13 +10,15 @@ from typing import Any, Self
 import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.physical import voxels
-from scripts.watershed.pipeline import Recipe, decode, quiet
+from scripts.watershed.pipeline import Recipe, check_choices, decode, quiet
 from scripts.watershed.threshold import CHANNELS, Rule, threshold
 
 __all__ = ["BCDWatershed", "BCWatershed", "bc_watershed", "bcd_watershed"]
 
 HEIGHTS = ("foreground", "distance")
 SIZES = ("min_seed_size", "min_instance_size")
+DEFAULTS: dict[str, Any] = {"small_mode": "background", "scale_factors": (1, 1, 1), "ties": "raster"}
+"""Of the options that `check_choices` takes, in its order."""
 
 
 def bcd_recipe(
@@ -32,10 +34,19 @@ def bcd_recipe(
     Raises:
         InputError: the name of the height map is unknown.
     """
-    if height not in HEIGHTS:
-        raise InputError(f"height: found {height!r}, expected one of {', '.join(HEIGHTS)}.")
+    check_height(height)
     rule = Rule(seed_foreground, seed_contour, mask_foreground, seed_distance, mask_distance)
     return Recipe(CHANNELS, partial(threshold, rule=rule, height=CHANNELS.index(height)))
+
+
+def check_height(name: str) -> None:
+    """See that a map is one that can be flooded.
+
+    Raises:
+        InputError: it is not.
+    """
+    if name not in HEIGHTS:
+        raise InputError(f"height: found {name!r}, expected one of {', '.join(HEIGHTS)}.")
 
 
 def bc_recipe(seed_foreground: float = 0.9, seed_contour: float = 0.8, mask_foreground: float = 0.85) -> Recipe:
@@ -124,7 +135,7 @@ class BCDWatershed:
         options: as for :func:`bcd_watershed`.
 
     Raises:
-        InputError: an option is unknown.
+        InputError: an option is unknown, or a name or factors are none that there are.
 
     Attributes:
         map_names: names of the maps that it takes, in this order; `scripts.check.run` compares the representation's.
@@ -144,6 +155,9 @@ class BCDWatershed:
                 f"{type(self).__name__}: found the option {', '.join(unknown)}, expected some of {', '.join(known)}. "
                 "If it is another decoder's, leave it out or give the overlay that sets this decoder."
             )
+        check_choices(*(options.get(name, default) for name, default in DEFAULTS.items()))
+        if "height" in options:
+            check_height(options["height"])
 
     def for_voxels(self, factor: float) -> Self:
         """Return the decoder of a volume in which objects have `factor` times as many voxels: sizes count so many more.

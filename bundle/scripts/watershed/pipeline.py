@@ -15,7 +15,7 @@ from scripts.watershed.threshold import is_unit_scale
 from scripts.watershed.turn import flood_by_heap
 from skimage.transform import resize
 
-__all__ = ["TIES", "Recipe", "decode", "flood_any", "quiet"]
+__all__ = ["TIES", "Recipe", "check_choices", "decode", "flood_any", "quiet"]
 
 TIES = ("raster", "heap")
 
@@ -56,7 +56,7 @@ def decode(
 ) -> Any:
     """The stages of the watershed: labels, or labels and seeds; each large array goes as soon as it was used."""
     maps = np.asarray(maps)
-    _check_choices(small_mode, scale_factors, ties)
+    check_choices(small_mode, scale_factors, ties)
     unit = is_unit_scale(maps, recipe.names, recipe.more)
     if seeds is not None:
         seeds = _checked_seeds(np.asarray(seeds), maps.shape[1:])
@@ -78,13 +78,19 @@ def decode(
     return (labels, *kept) if kept else labels
 
 
-def _check_choices(small_mode: str, factors: Sequence[float], ties: str) -> None:
+def check_choices(small_mode: str, factors: Sequence[float], ties: str) -> None:
+    """See that options which all watersheds share are some that there are.
+
+    Raises:
+        InputError: one is not; it is named.
+    """
     if ties not in TIES:
         raise InputError(f"ties: found {ties!r}, expected one of {', '.join(TIES)}.")
     if small_mode not in SMALL_MODES:
         raise InputError(f"small_mode: found {small_mode!r}, expected one of {', '.join(SMALL_MODES)}.")
-    if np.shape(factors) != (3,) or min(factors) <= 0:
-        raise InputError(f"scale_factors: found {factors}, expected three numbers (z, y, x) above 0.")
+    numbers = isinstance(factors, Sequence | np.ndarray) and all(isinstance(one, int | float) for one in factors)
+    if not numbers or len(factors) != 3 or min(factors) <= 0:
+        raise InputError(f"scale_factors: found {factors!r}, expected three numbers (z, y, x) above 0.")
 
 
 def _checked_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
