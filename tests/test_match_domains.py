@@ -21,8 +21,9 @@ from scripts.match_domains import label_diameters, match_volumes, overlay_text, 
 from scripts.match_domains.__main__ import main
 from scripts.match_domains.blob import BlobStrength, coarse_blobs, refined_widths
 from scripts.match_domains.density import image_share, label_share, wanted_shares
+from scripts.match_domains.diameter import ImageSize, Shapes
 from scripts.match_domains.intensity import intensity_window, label_polarity
-from scripts.match_domains.match import scales
+from scripts.match_domains.match import Sizes, _size_warnings, _sizes_of_y, scales
 from scripts.match_domains.overlay import table_text
 from scripts.match_domains.piece import block_means, piece_slices, shrunk
 from scripts.transforms.scaling import ScaleVolume
@@ -122,6 +123,22 @@ def test_dark_objects_are_measured_and_said(pair: Pair) -> None:
     assert (match.x.bright, match.y.bright) == (True, False)
     assert any("bright in X and dark in Y" in text and "correlation" in text for text in match.warnings)
     assert match.scale_y == pytest.approx((1, 1, 1), rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("z", "size"),
+    [((10.4, 7.9), 9.06), ((20.0, 15.0), np.nan), ((10.4, 4.9), np.nan), ((30.0, 40.0), 34.6)],
+    ids=["both smaller", "about X's size", "one twice the other", "both larger"],
+)
+def test_two_opinions_far_from_the_size_of_x_are_better_than_that_size(z: tuple[float, float], size: float) -> None:
+    """Along z the image of Y gives two sizes, and X has 19: a stack that is left at 1 would be half as deep."""
+    grey = (np.zeros(1), np.zeros(1))
+    seen = ImageSize(np.array([z[0], 20.0]), np.array([z[1], 20.0]), 50, 0.3, grey)
+    found = _sizes_of_y(Sizes((19.0, 20.0, 20.0), "labels", 54), seen, None, None)
+    np.testing.assert_allclose(found.diameters, (size, 20.0, 20.0), rtol=0.01)
+    shapes = Shapes((19.0, 20.0, 20.0), np.ones(2), np.ones(2), 54)
+    (said,) = _size_warnings(shapes, found, seen)
+    assert ("Left at 1" in said) is bool(np.isnan(size))
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise"])

@@ -74,6 +74,25 @@ class ImageSize:
             apart = np.maximum(self.instances / self.blobs, self.blobs / self.instances)
         return (apart < DISAGREEMENT) & (self.count >= FEWEST)
 
+    @property
+    def between(self) -> np.ndarray:
+        """Diameters (z, plane) between the two opinions: their geometric mean."""
+        return np.sqrt(self.instances * self.blobs)
+
+    def differs(self, diameters: Sequence[float]) -> np.ndarray:
+        """Whether both opinions say that objects are far larger than others, or both far smaller, (z, plane).
+
+        Far is more than 25 %. Opinions of which one is twice the other say nothing.
+
+        Args:
+            diameters: of the others, (z, y, x).
+        """
+        with np.errstate(invalid="ignore"):
+            ratios = np.stack([self.instances, self.blobs]) / _in_plane(np.array(diameters))
+            far = (ratios > DISAGREEMENT).all(0) | (ratios < 1 / DISAGREEMENT).all(0)
+            alike = ratios.max(0) < 2 * ratios.min(0)
+        return far & alike & (self.count >= FEWEST)
+
 
 def label_diameters(label: np.ndarray) -> tuple[np.ndarray, int]:
     """Typical diameters (3,) along z, y and x, and the number of objects they come from.

@@ -154,7 +154,9 @@ def _sizes_of_y(x: Sizes, seen: ImageSize | None, voxel_size_x: Spacing, voxel_s
         return Sizes((z, y, w), "voxel sizes")
     if seen is None:
         return Sizes((np.nan, np.nan, np.nan), "image", 0)
-    z, plane = np.where(seen.clear, seen.instances, np.nan).tolist()
+    # Two opinions that disagree are between them nearer to the truth than X's size, if that lies beyond both.
+    unclear = np.where(seen.differs(x.diameters), seen.between, np.nan)
+    z, plane = np.where(seen.clear, seen.instances, unclear).tolist()
     return Sizes((z, plane, plane), "image", seen.count)
 
 
@@ -181,11 +183,15 @@ def _size_warnings(shapes: Shapes, y: Sizes, seen: ImageSize | None) -> list[str
     if seen.count < FEWEST:
         text = "cannot tell the size of Y's objects: only {} found, expected {}. Left at 1."
         return [*said, text.format(seen.count, FEWEST)]
-    for axis, clear, one, other in zip(("z", "the plane"), seen.clear, seen.instances, seen.blobs, strict=True):
+    taken = np.array([y.diameters[0], y.diameters[1]])
+    for axis, clear, one, other, size in zip(
+        ("z", "the plane"), seen.clear, seen.instances, seen.blobs, taken, strict=True
+    ):
         if not clear:
+            outcome = "Left at 1" if np.isnan(size) else f"Taken as {size:.1f}, since both are far from X's"
             said.append(
                 f"cannot tell the size of Y's objects along {axis}: single objects say {one:.1f} voxels, scale space "
-                f"{other:.1f}, which differ by more than {100 * (DISAGREEMENT - 1):.0f} %. Left at 1; look at the "
+                f"{other:.1f}, which differ by more than {100 * (DISAGREEMENT - 1):.0f} %. {outcome}; look at the "
                 "picture, or give the voxel sizes."
             )
     return said
