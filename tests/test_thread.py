@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from scripts import thread as module
@@ -56,6 +57,27 @@ def test_nothing_is_done_where_the_user_says_how_threads_wait_or_there_is_one(
     before = threading.active_count()
     with short_waits_beside_others(0.0):
         assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("error", [psutil.AccessDenied(1), FileNotFoundError("/proc/stat")])
+def test_a_system_that_does_not_tell_the_load_of_others_ends_the_watch_alone(
+    error: Exception, two_cores: Any, held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    def cores(load: OtherLoad) -> float:
+        if (found := two_cores.get(timeout=WAIT)) < 0:
+            raise error
+        return found
+
+    monkeypatch.setattr(OtherLoad, "cores", cores)
+    with short_waits_beside_others(0.0):
+        two_cores.put(1.0)
+        released = held.get(timeout=WAIT)
+        two_cores.put(-1.0)
+        assert released.wait(WAIT)
+    assert not said
 
 
 def test_the_load_of_others_leaves_out_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ says under GOMP_SPINCOUNT. So a second group of threads, which sleeps, shortens 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import torch
 
 __all__ = ["OtherLoad", "short_waits_beside_others"]
 
+logger = logging.getLogger(__name__)
 _GIVEN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _SPARE = 0.3
 """Cores that other processes may want before waits become short; an idle system wants some hundredths."""
@@ -71,17 +73,22 @@ class OtherLoad:
 
 
 def _watch(ended: threading.Event, seconds: float) -> None:
-    load, released = OtherLoad(), threading.Event()
-    held = False
-    while not ended.wait(seconds):
-        wanted = load.cores() + torch.get_num_threads() > len(os.sched_getaffinity(0)) + _SPARE
-        if wanted and not held:
-            released = threading.Event()
-            threading.Thread(target=_hold_threads, args=(released,), daemon=True).start()
-        elif held and not wanted:
-            released.set()
-        held = wanted
-    released.set()
+    """Hold threads while others want the cores. Where the system does not tell what they want, this ends unnoticed."""
+    released, held = threading.Event(), False
+    try:
+        load = OtherLoad()
+        while not ended.wait(seconds):
+            wanted = load.cores() + torch.get_num_threads() > len(os.sched_getaffinity(0)) + _SPARE
+            if wanted and not held:
+                released = threading.Event()
+                threading.Thread(target=_hold_threads, args=(released,), daemon=True).start()
+            elif held and not wanted:
+                released.set()
+            held = wanted
+    except (psutil.Error, OSError, RuntimeError) as error:  # such as a hidden /proc, or no room for a thread
+        logger.debug("waits of threads stay as they are: %s", error)
+    finally:
+        released.set()
 
 
 def _hold_threads(released: threading.Event) -> None:

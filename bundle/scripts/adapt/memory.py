@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from contextlib import suppress
 
 import psutil
 
@@ -32,11 +33,12 @@ def _watch(reference: weakref.ref[PeakMemory]) -> None:
 
 
 def _memory_of_tree() -> int:
-    total = 0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        try:
+    """Bytes of this process and its children, of those that the system tells."""
+    total, processes = 0, [psutil.Process()]
+    with suppress(psutil.Error, OSError):
+        processes += psutil.Process().children(recursive=True)
+    for process in processes:
+        with suppress(psutil.Error, OSError):  # ended meanwhile, or of another user
             memory = process.memory_full_info()
             total += getattr(memory, "pss", memory.rss)
-        except psutil.Error:
-            pass  # ended meanwhile
     return total
