@@ -18,6 +18,7 @@ from scripts.adapt import segment
 from scripts.check.overlay import configuration
 from scripts.errors import InputError
 from scripts.plan import METADATA, Plan
+from scripts.plan.file import read_plan
 from scripts.plan.training import configured_keys
 from scripts.volume_io import read_maps, read_volume, write_volume
 
@@ -104,6 +105,9 @@ def test_the_scale_follows_the_voxel_size_and_what_is_changed_is_in_the_plan(
     assert {"scale", "overlap", "decoder"} == {*found.plan.changed}
     assert (found.plan.changed["scale"], found.plan.changed["decoder"]) == ([1.0, 0.5, 0.5], DECODER)
     assert found.plan.keys["decoder"]["seed_distance"] == 0.0
+    assert found.plan.keys["decoder"]["min_instance_size"] == 2  # of objects with half as many voxels
+    written = read_plan(tmp_path / "Y_maps.h5")
+    assert written is not None and written.keys == found.plan.keys
     np.testing.assert_allclose(found.table["volume_um3"], 2.0 * found.table["voxels"])
     given = segment(array, model, (900.0, 1.0, 1.0), scale=(1, 0.5, 0.5))
     assert given.plan.keys["scale"] == [1.0, 0.5, 0.5]

@@ -29,6 +29,7 @@ def test_a_result_keeps_what_the_model_had_otherwise() -> None:
     plan = Plan(KEYS).with_keys({"flips": 4, "scale": [1.0, 0.5, 0.5]})
     assert plan.keys["flips"] == 4 and plan.changed == {"flips": 1}
     assert plan.with_keys({"flips": 8}).changed == {"flips": 1}
+    assert plan.with_keys({"flips": 1}) == Plan(KEYS)  # back to the model's own
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def test_a_plan_of_a_newer_version_is_rejected() -> None:
         Plan.from_text(text, "model.pt")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', '{"format": 1, "keys": 3}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": "x"}', '{"format": 1e999}', '{"format": 1, "keys": 3}', "[" * 100_000]
+)
 def test_what_is_no_plan_is_one_line(text: str) -> None:
     with pytest.raises(InputError, match=r"model.pt: found a plan that cannot be read"):
         Plan.from_text(text, "model.pt")

@@ -133,9 +133,10 @@ def _volume(volume: Any) -> str:
 
 
 def _seen(plan: Plan) -> Iterator[Row]:
-    """The voxel size at which the network saw Y."""
+    """The voxel size at which the network saw Y: by its own scale, which that of a result may not be."""
+    scale = plan.changed.get("scale", plan.keys.get("scale"))
     try:
-        sides = [side / factor for side, factor in zip(plan.voxel_size or (), plan.keys["scale"], strict=True)]
+        sides = [side / factor for side, factor in zip(plan.voxel_size or (), scale, strict=True)]
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
         return  # one of the two is unknown, or not three numbers
     yield "voxels as seen", f"{' x '.join(map(_number, sides))} µm (z, y, x), after resizing"

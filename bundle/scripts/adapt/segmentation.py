@@ -107,7 +107,7 @@ def segment(
         convert_to_numpy(pred) if maps else None,
         ["image", *names],
         volume.voxel_size,
-        used_plan(parser.config, plan).with_keys({"scale": scale}),
+        used_plan(parser.config, plan).for_volume(scale),
         _table(instances, convert_to_numpy(found["maps"]), names, volume.voxel_size),
     )
 

@@ -79,7 +79,9 @@ class Plan:
     def with_keys(self, keys: Mapping[str, Any]) -> Plan:
         """Return the plan of a result that was made with these values; what differs is noted in `changed`."""
         other = {name: self.keys[name] for name in keys if name in self.keys and self.keys[name] != keys[name]}
-        return replace(self, keys={**self.keys, **keys}, changed={**other, **self.changed})
+        new = {**self.keys, **keys}
+        changed = {name: value for name, value in {**other, **self.changed}.items() if new.get(name) != value}
+        return replace(self, keys=new, changed=changed)
 
     def for_volume(self, scale: Sequence[float]) -> Plan:
         """Return the plan of a result of one volume, whose voxels have another size than those that were trained on.
@@ -117,7 +119,7 @@ class Plan:
             found = json.loads(text)
             version, number = str(found.get("version", "")), int(found["format"])
             fields = {name: found[name] for name in ("keys", "trained_on", "changed")} if number <= FORMAT else {}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{source}: found a plan that cannot be read ({reason}).") from error
         if number > FORMAT:
