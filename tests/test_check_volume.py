@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scripts.check import Findings, check_config
-from scripts.check import range as ranges
 from scripts.check.command import check
-from scripts.transforms import scaling
 from scripts.volume_io import ChunkedVolume, write_volume
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
@@ -82,7 +80,6 @@ def test_a_patch_larger_than_a_volume_after_scaling_is_told(files: dict[str, str
 def test_a_scale_that_cannot_be_right_is_told_before_any_work(
     files: dict[str, str], volumes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: Any
 ) -> None:
-    assert ranges.MOST_SCALED == scaling.MOST_SCALED
     (line,) = [str(problem) for problem in with_volumes("train", **files, scale_y=[1000, 1000, 1000]).problems]
     assert "scale_y: found [1000, 1000, 1000]" in line and "to 20" in line
     monkeypatch.setattr("scripts.volume_io.volume.available_bytes", lambda: 10**9)

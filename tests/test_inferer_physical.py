@@ -36,6 +36,10 @@ def test_a_scale_follows_from_two_voxel_sizes_along_each_axis() -> None:
     assert physical_scale((1, 0.3, 0.3), TRAINED, (2.039, 2.0, 1.0)) == (1, 0.6, 0.3)
     with pytest.raises(InputError, match=r"Y.nii: found voxels of 2000 x 1000 x 1000 µm .*trained on voxels of 2 x 1"):
         physical_scale((1, 1, 1), TRAINED, (2000.0, 1000.0, 1000.0), "Y.nii")
+    with pytest.raises(
+        InputError, match=r"Y.nii: its voxels of 20 x 1 x 1 µm .*scaled by 30 x 1 x 1, expected at most"
+    ):
+        physical_scale((3, 1, 1), TRAINED, (20.0, 1.0, 1.0), "Y.nii")
 
 
 def inferer_of(**options: Any) -> MapInferer:

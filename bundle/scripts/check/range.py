@@ -9,8 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-# `scripts.transforms.scaling.MOST_SCALED`; that module imports torch, and a test compares the two
-MOST_SCALED = 20.0
+from scripts.volume_io.unit import MOST_SCALED
 
 __all__ = [
     *("AMOUNTS", "FLAG", "ITEMS", "MOST_SCALED", "OPTIONS", "RANGES", "Schema"),

@@ -16,6 +16,7 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_numpy, convert_to_tensor
 from scripts.errors import InputError
+from scripts.volume_io.unit import MOST_SCALED
 from scripts.volume_io.volume import check_scaled_memory, scaled_shape
 from torch import Tensor
 
@@ -27,9 +28,6 @@ __all__ = [
     "resized",
     "scaled_shape",
 ]
-
-# a factor above this makes a volume of nothing but interpolated voxels: a voxel size in a wrong unit
-MOST_SCALED = 20.0
 
 
 def checked_scale(scale: Sequence[float]) -> tuple[float, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from math import prod
 
 from scripts.errors import InputError
-from scripts.volume_io.unit import MOST_APART, apart
+from scripts.volume_io.unit import MOST_APART, MOST_SCALED, apart
 
-__all__ = ["physical_scale", "voxel_factor", "voxels"]
+__all__ = ["EQUAL", "physical_scale", "voxel_factor", "voxels"]
 
 EQUAL = 1.02
 """Voxel sizes that differ by no more along any axis count as one, so that results stay the same to the last bit."""
@@ -29,7 +29,8 @@ def physical_scale(
         name: of the volume, for the message.
 
     Raises:
-        InputError: the sizes differ more than 20 times along an axis, so that one of them has a wrong unit.
+        InputError: the sizes differ more than 20 times along an axis, so that one of them has a wrong unit; or a factor
+            would be above 20.
 
     >>> physical_scale((1, 0.5, 0.5), (1.0, 0.2, 0.2), (1.0, 0.4, 0.2))
     (1.0, 1.0, 0.5)
@@ -46,9 +47,15 @@ def physical_scale(
             "the units in the file, or give --scale, with which voxel sizes are not compared."
         )
     sides = zip(factors, voxel_size, training_voxel_size, strict=True)
-    return tuple(
+    found = tuple(
         factor if apart([own], [trained]) <= EQUAL else factor * own / trained for factor, own, trained in sides
     )
+    if max(found) > MOST_SCALED:
+        raise InputError(
+            f"{name}: its voxels of {_shown(voxel_size)} µm (z, y, x) would be scaled by {_shown(found)}, expected at "
+            f"most {MOST_SCALED:g}: the model sees voxels much smaller than these. Give --scale, or a finer volume."
+        )
+    return found
 
 
 def voxel_factor(scale: Sequence[float], other: Sequence[float]) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 __all__ = [
     "MICROMETRES",
     "MOST_APART",
+    "MOST_SCALED",
     "apart",
     "as_text",
     "as_voxel_size",
@@ -71,6 +72,8 @@ MICRO = re.compile(
 )
 # Voxels of two volumes that show the same kind of object do not differ by more: a larger factor is a wrong unit.
 MOST_APART = 20.0
+MOST_SCALED = 20.0
+"""A larger factor makes a volume of nothing but interpolated voxels: a voxel size is in a wrong unit."""
 # megametres and petametres, if the case is meant; millimetres and picometres, if it is not
 AMBIGUOUS = ("M", "Mm", "Pm")
 
