@@ -143,7 +143,9 @@ def test_labels_of_y_that_come_or_change_only_score(stages: Callable[..., list[s
     assert stages(label_y=str(label)) == [*NAMES[3:]]
     assert stages(label_y=str(label)) == []
     Path(given["output_dir"], "source_only.pt").unlink()
-    assert stages(label_y=str(label)) == [*NAMES[1:]]
+    assert stages(label_y=str(label)) == []  # the training has passed it and would not write it again
+    Path(given["output_dir"], "model.pt").unlink()
+    assert stages(label_y=str(label)) == [*NAMES[2:]]
 
 
 @pytest.mark.parametrize("key", ["image_x", "image_y", "config"])
@@ -256,6 +258,21 @@ def test_a_shorter_training_keeps_the_share_of_its_source_only_part(
 
 def test_without_a_warm_up_there_is_no_source_only_stage(stages: Callable[..., list[str]]) -> None:
     assert stages(warm_up_iterations=0) == [name for name in NAMES if name != "source only"]
+
+
+def test_the_model_keeps_the_voxel_size_that_a_flag_states_unless_the_file_states_another(
+    stages: Callable[..., list[str]], given: dict[str, Any], tmp_path: Path
+) -> None:
+    array, _ = read_volume(given["image_y"])
+    for stated, kept in (
+        (None, "'[2.0, 0.5, 0.5]'"),
+        ((1.0, 1.0, 1.0), "unknown"),
+        ((2.0, 0.5, 0.5), "'[2.0, 0.5, 0.5]'"),
+    ):
+        write_volume(given["image_y"], array, stated)
+        out = tmp_path / f"out_{stated}"
+        stages(voxel_size_y=[2.0, 0.5, 0.5], output_dir=str(out))
+        assert (out / "commands.sh").read_text().count(f"--train::plan::voxel_size {kept} ") == 2, stated
 
 
 def test_every_effort_is_made_of_configurations_that_are_there() -> None:

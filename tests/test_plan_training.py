@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from scripts.check.overlay import configuration
+from scripts.errors import InputError
 from scripts.plan import FIXED, MAY_DIFFER, Plan
 from scripts.plan.file import read_plan
 from scripts.plan.literal import as_literal, literal
@@ -99,6 +100,14 @@ def test_a_plan_names_volumes_without_their_folders_and_not_all_of_very_many() -
     assert len(plan.trained_on["image_x"]) == LISTED and plan.trained_on["image_x_more"] == 3
     assert plan.trained_on["image_y"] == [{"name": "", "shape": [5, 6, 7], "voxel_size": None}]
     assert plan.voxel_size is None and "secret" not in plan.to_text()
+
+
+def test_a_voxel_size_that_is_given_is_kept_instead_of_that_of_the_files() -> None:
+    volume = {"image": MetaTensor(torch.zeros(1, 4, 4, 4), meta={"voxel_size": (1.0, 1.0, 1.0)})}
+    found = [training_plan([volume], [volume], size).voxel_size for size in (None, (2, 0.5, 0.5), "unknown")]
+    assert found == [(1, 1, 1), (2, 0.5, 0.5), None]
+    with pytest.raises(InputError, match=r"found voxel_size \[1\], expected three sizes"):
+        training_plan([volume], [volume], [1])
 
 
 # ---- a training ------------------------------------------------------------------------------------------------------

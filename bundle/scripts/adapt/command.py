@@ -130,9 +130,13 @@ def _commands(request: Request) -> dict[str, list[str]]:
 
 
 def _to_do(request: Request, stages: Sequence[Stage], record: Record, labels_changed: bool) -> list[str]:
-    """The stages from the first on that is not done, whose results are gone, or that used other labels of Y."""
+    """The stages from the first on that is not done, whose results are gone, or that used other labels of Y.
+
+    The training writes source_only.pt on its way and cannot once it has passed that: it is not missed then.
+    """
     for number, stage in enumerate(stages):
-        is_there = all(path.exists() for path in stage.results(request))
+        is_passed = stage.name == "source only" and record.done("CySGAN")
+        is_there = is_passed or all(path.exists() for path in stage.results(request))
         if not record.done(stage.name) or not is_there or (labels_changed and stage.uses_labels):
             return [later.name for later in stages[number:]]
     return []

@@ -9,7 +9,9 @@ from typing import Any
 
 from scripts.adapt.request import Request, absolute
 from scripts.command.bundle import bundle_words
-from scripts.volume_io import short_name
+from scripts.volume_io import open_volume, short_name
+from scripts.volume_io.physical import EQUAL
+from scripts.volume_io.unit import apart
 
 __all__ = ["COMMANDS", "STAGES", "Stage", "inference_words"]
 
@@ -52,8 +54,17 @@ def _training(request: Request, **more: Any) -> list[str]:
     files = {"output_dir": request.out / "train", "model_path": request.out / "model.pt"}
     best = {"train::warm_up_saver::path": request.out / "source_only.pt"}
     # Given again it resumes; of a training that is complete it writes the weights.
-    overrides = {**volumes, **files, **best, **request.overrides, **more, "resume": "auto"}
+    overrides = {**volumes, **files, **best, **_voxel_size(request), **request.overrides, **more, "resume": "auto"}
     return bundle_words("training", request.configs, overrides)
+
+
+def _voxel_size(request: Request) -> dict[str, Any]:
+    """What the model keeps as Y's voxel size where a flag states it: none where a file that inference reads differs."""
+    if (given := request.options.get("voxel_size_y")) is None:
+        return {}
+    stated = [size for image in request.images if (size := open_volume(image).voxel_size) is not None]
+    is_wrong = any(apart(size, given) > EQUAL for size in stated)
+    return {"train::plan::voxel_size": "unknown" if is_wrong else [float(side) for side in given]}
 
 
 def _source_only(request: Request) -> list[str] | None:

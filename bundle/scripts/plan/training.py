@@ -32,7 +32,11 @@ LISTED = 50
 _SAME = 1.02  # ratio of voxel sizes that count as one
 
 
-def training_plan(source: Iterable[Mapping[str, Any]], target: Iterable[Mapping[str, Any]]) -> Plan:
+def training_plan(
+    source: Iterable[Mapping[str, Any]],
+    target: Iterable[Mapping[str, Any]],
+    voxel_size: Sequence[float] | str | None = None,
+) -> Plan:
     """Return the plan of the training whose configuration is being turned into objects.
 
     What cannot be stored, such as a class of another package, is left out; a warning names it.
@@ -40,11 +44,19 @@ def training_plan(source: Iterable[Mapping[str, Any]], target: Iterable[Mapping[
     Args:
         source: the dataset of X, dictionaries with `image`, whose metadata `VolumeReader` wrote. Others are unknown.
         target: the dataset of Y.
+        voxel_size: of Y, (z, y, x) in micrometres, where its files state none; "unknown" where they state a wrong one,
+            which inference would read as well, so that the model keeps none. None: what the files state.
+
+    Raises:
+        InputError: `voxel_size` is something else.
     """
     parser = parser_at_work()
     keys = {} if parser is None else configured_keys(parser, OF_Y)
     volumes = {"image_x": _described(source), "image_y": _described(target)}
-    keys[MEASURED] = agreed_voxel_size([volume["voxel_size"] for volume in volumes["image_y"]])
+    if voxel_size is None:
+        keys[MEASURED] = agreed_voxel_size([volume["voxel_size"] for volume in volumes["image_y"]])
+    else:
+        keys[MEASURED] = None if voxel_size == "unknown" else _given(voxel_size)
     facts: dict[str, Any] = {name: described[:LISTED] for name, described in volumes.items()}
     facts |= {f"{name}_more": len(all_) - LISTED for name, all_ in volumes.items() if len(all_) > LISTED}
     return Plan(keys, bundle_version(), {**facts, **_configured_facts(parser)})
@@ -92,6 +104,12 @@ def agreed_voxel_size(sizes: Sequence[Sequence[float] | None]) -> list[float] | 
         )
         return None
     return list(known[0])
+
+
+def _given(voxel_size: Any) -> list[float]:
+    if (size := as_voxel_size(voxel_size)) is None:
+        raise InputError(f"plan: found voxel_size {voxel_size!r}, expected three sizes above 0 (z, y, x), or unknown.")
+    return list(size)
 
 
 def _configured_facts(parser: Any) -> dict[str, Any]:
