@@ -61,10 +61,8 @@ def misfit(found: Sequence[str], decoder: str, taken: Sequence[str]) -> str:
         return ""
     overlay = _OVERLAYS.get(tuple(found))
     advice = f"Give {overlay}, which sets both, after what changes one of them" if overlay else "Set both alike"
-    return (
-        f"representation: found the maps {', '.join(found)}, but {decoder}, the decoder, takes {', '.join(taken)}. "
-        f"{advice}, in training and in inference."
-    )
+    maps = f"representation: found the maps {', '.join(found)}"
+    return f"{maps}, but {decoder}, the decoder, takes {', '.join(taken)}. {advice}."
 
 
 def weights(merged: Merged, values: Values, base: str) -> Iterator[Problem]:
