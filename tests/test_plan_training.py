@@ -159,7 +159,13 @@ BASELINES = {
 }
 
 
-@pytest.mark.parametrize("overlay", BASELINES)
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        pytest.param(name, marks=() if name in ("baseline_two_step", "oracle") else pytest.mark.long)
+        for name in BASELINES
+    ],
+)
 def test_every_baseline_says_how_y_is_seen(overlay: str, run_here: Run, volumes: Path, tmp_path: Path) -> None:
     run_here(
         "training",
