@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 import torch
 from scripts.adapt import adapt_files
+from scripts.adapt import command as adapt_module
 from scripts.adapt.effort import EFFORTS
 from scripts.adapt.progress import TimeLeft, span
 from scripts.adapt.stage import STAGES
 from scripts.adapt.table import write_instances
 from scripts.command.bundle import BUNDLE
 from scripts.command.lock import Lock
-from scripts.errors import InputError
+from scripts.errors import InputError, StoppedError
 from scripts.plan.file import read_plan
 from scripts.volume_io import read_volume, write_volume
 
@@ -76,6 +77,7 @@ def killed(given: dict[str, Any], moment: Callable[[], bool]) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_killed_and_given_again_it_ends_with_everything(
     given: dict[str, Any], volumes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +176,44 @@ def test_an_output_folder_of_another_run_is_rejected(stages: Callable[..., list[
     (Path(given["output_dir"]) / "settings.json").unlink()
     with pytest.raises(InputError, match="does not say how it was made"):
         stages()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", "[1]"),
+        ("settings.json", '{"files": 3}'),
+        ("stages.json", "[]"),
+        ("stages.json", '{"plan": true}'),
+        ("stages.json", '{"plan": {"seconds": "long"}}'),
+    ],
+)
+def test_a_damaged_record_is_one_line_that_names_it(
+    name: str, text: str, stages: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    stages()
+    Path(given["output_dir"], name).write_text(text)
+    with pytest.raises(InputError, match=rf"{name} cannot be read: .*Remove"):
+        stages()
+
+
+def test_a_stage_that_was_stopped_is_done_again_and_those_before_it_are_not(
+    stages: Callable[..., list[str]], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as stopped:
+        command = "scripts.adapt.command._do"
+        do = adapt_module._do
+
+        def stop(stage: Any, request: Any, record: Any, *others: Any) -> None:
+            if stage.name == "CySGAN":
+                with record.stage(stage.name):
+                    raise StoppedError("stopped by SIGTERM")
+            do(stage, request, record, *others)
+
+        stopped.setattr(command, stop)
+        with pytest.raises(StoppedError):
+            stages()
+    assert stages() == [*NAMES[2:]]
 
 
 def _set(**changed: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

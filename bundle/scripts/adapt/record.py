@@ -31,7 +31,7 @@ class Record:
         self.stages: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             try:
-                self.stages = {str(name): dict(stage) for name, stage in json.loads(self.path.read_text()).items()}
+                self.stages = {name: _stage(found) for name, found in json.loads(self.path.read_text()).items()}
             except (OSError, ValueError, AttributeError, TypeError) as error:
                 raise InputError(
                     f"{self.path} cannot be read: {error}. Remove it: finished stages are run again."
@@ -43,7 +43,7 @@ class Record:
 
     def seconds(self, name: str) -> float:
         """Return how long a stage took, all tries together."""
-        return float(self.stages.get(name, {}).get("seconds", 0.0))
+        return float(self.stages[name]["seconds"]) if name in self.stages else 0.0
 
     def undo(self, names: list[str]) -> None:
         """Forget that stages are finished."""
@@ -54,7 +54,7 @@ class Record:
 
     def megabytes(self) -> float:
         """Return the most memory that was held in a stage."""
-        return max((float(stage.get("peak_memory_mb", 0.0)) for stage in self.stages.values()), default=0.0)
+        return max((stage["peak_memory_mb"] for stage in self.stages.values()), default=0.0)
 
     @contextmanager
     def stage(self, name: str, memory: Callable[[], float] = lambda: 0.0) -> Iterator[None]:
@@ -77,3 +77,9 @@ class Record:
 
     def _write(self) -> None:
         write_text(self.path, json.dumps(self.stages, indent=2) + "\n")
+
+
+def _stage(found: Any) -> dict[str, Any]:
+    """A stage as a file has it; the error of Python where that is something else."""
+    numbers = {name: float(found.get(name, 0.0)) for name in ("seconds", "peak_memory_mb")}
+    return {"done": found.get("done") is True, **numbers}

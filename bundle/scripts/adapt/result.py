@@ -56,9 +56,10 @@ def write_result(request: Request, effort: str, record: Record, commands: Mappin
 def read_result(request: Request) -> dict[str, Any] | None:
     """Return what result.json holds; None where there is none, or one that is not whole."""
     try:
-        return dict(json.loads((request.out / RESULT).read_text()))
+        found = dict(json.loads((request.out / RESULT).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    return found if {"volumes", "scores", "minutes", "peak_memory_mb"} <= found.keys() else None
 
 
 def start_text(weights: str | None) -> str:

@@ -29,7 +29,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text()))
+        found = dict(json.loads(path.read_text()))
+        return {**found, **{name: dict(found[name]) for name in _BY_FILE if found.get(name) is not None}}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error}. Remove its folder to run it again.") from error
 
