@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from scripts import transforms
 from scripts.errors import InputError
+from scripts.plan import METADATA, Plan
 from scripts.report import augmentation as augmentation_picture
 from scripts.report import colour_instances, cycle_panel, draw_report, read_losses, rows_of_scores
 from scripts.report.colour import PALETTE, inherit_colours, paint
@@ -282,6 +283,32 @@ def test_the_command_titles_maps_as_their_file_says(run_folder, monkeypatch, ima
         assert tuple(given["map_names"]) == titles
     report("image.h5", image_dataset="raw", maps=file, map_names=("mine",))
     assert given["map_names"] == ("mine",)
+
+
+def test_the_picture_says_how_its_maps_were_made(run_folder, monkeypatch, image, balls):
+    monkeypatch.chdir(run_folder)
+    maps = [{"_target_": f"scripts.representation.{name}"} for name in ("Foreground", "Affinity")]
+    decoder = {"_target_": "scripts.watershed.BCDWatershed", "seed_distance": 0.65, "min_seed_size": 9, "ties": "heap"}
+    keys = {"scale": [1.0, 0.5, 0.5], "flips": 2, "decoder": decoder}
+    keys["representation"] = {"_target_": "scripts.representation.Representation", "maps": maps}
+    write_volume("Y_maps.h5", np.repeat(image[None], 4, axis=0), attributes={METADATA: Plan(keys).to_text()})
+    write_volume("Y_instances.tif", balls)
+    given, line = {}, "seed_distance 0.65, min_seed_size 9, scale 1 x 0.5 x 0.5, flips 2"
+    monkeypatch.setattr("scripts.report.command.draw_report", lambda *_, **options: given.update(options))
+    report("image.h5", image_dataset="raw", maps="Y_maps.h5")
+    assert given["made"] == line and given["map_names"] == ["foreground", "affinity 1", "affinity 2", "affinity 3"]
+    report("image.h5", image_dataset="raw", instances="Y_instances.tif")
+    assert given["made"] == line
+    report("image.h5", image_dataset="raw", maps="maps.h5")
+    assert given["made"] == ""
+
+
+def test_a_line_on_how_it_was_made_never_leaves_the_picture(tmp_path, image, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("scripts.report.page.write", lambda figure, *place, **style: drawn.append((figure, *place)))
+    draw_report(tmp_path / "a.png", image, made="$seed_distance 0.5, " * 60)
+    [(figure, left, _, line)] = [one for one in drawn if one[3].startswith("$seed")]
+    assert line.endswith(" …") and left + len(line) / 15 < figure.get_size_inches()[0]
 
 
 def test_the_command_says_what_is_wrong_in_one_line(run_folder, monkeypatch):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scripts.errors import InputError
+from scripts.plan import METADATA, Plan
 from scripts.report.chart import Axis, histogram_chart, loss_chart
 from scripts.report.colour import PALETTE, outline
 from scripts.report.fact import commands_of, facts_of, span
@@ -32,6 +33,12 @@ from chromium import Page, browser
 EVIL = "<script>alert('1')</script>&\"it's\""
 TITLES = ("Instances of Y", "Translation and maps over the training", "Losses", "Objects of X and of Y", "Scores")
 TITLES += ("The run", "Configuration")
+PLANNED: dict[str, Any] = {
+    "scale": [1.0, 0.5, 0.5],
+    "training_voxel_size": [2.0, 1.0, 1.0],
+    "overlap": 0.5,
+    "decoder": {"_target_": "scripts.watershed.BCDWatershed", "seed_distance": 0.5, "min_seed_size": 8},
+}
 START = {
     "started": "2026-01-02T03:04:05+01:00",
     "ended": "2026-01-02T05:06:07+01:00",
@@ -139,6 +146,49 @@ def test_text_that_is_put_in_is_no_markup(page: Path) -> None:
     assert EVIL in "".join(tags.text["h1"])
     assert sum(EVIL in part for part in tags.text["pre"]) >= 1
     assert tags.tags.count("script") == 5 + 1  # data of five viewers, and the page's own
+
+
+def result_with(plan: Plan, folder: Path, labels: np.ndarray) -> Path:
+    """Instances as TIFF, and the maps with their plan beside them, as inference writes them."""
+    kept = {METADATA: plan.to_text()}
+    write_volume(folder / "imageY_maps.h5", (labels > 0)[None].astype(np.uint8), attributes=kept)
+    write_volume(folder / "imageY_instances.tif", labels, (2.0, 1.0, 1.0))
+    return folder / "imageY_instances.tif"
+
+
+def test_how_the_result_was_made_is_read_from_the_maps_beside_it(run: Path, tmp_path: Path, balls: np.ndarray) -> None:
+    facts = {"image_y": [{"name": EVIL, "shape": [9, 8, 7], "voxel_size": [2, 1, 1]}] * 2, "iterations": 1200}
+    facts |= {"stage": "CySGAN", "server": "https://me:secret@example.org", "remark": "word " * 500}
+    model = Plan(PLANNED, EVIL, facts)
+    result = model.with_keys({"overlap": 0.75, "decoder": {**PLANNED["decoder"], "seed_distance": 0.7}})
+    write_html(str(run), str(tmp_path / "a.html"), instances=str(result_with(result, tmp_path, balls)))
+    text = (tmp_path / "a.html").read_text()
+    tags = Tags(text)
+    assert "How this result was made" in tags.text["h2"]
+    assert "What the model has otherwise" in tags.text["h3"] and "alert('1')</script>" not in text
+    section = text.partition('id="origin"')[2].partition("</section>")[0]
+    rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', section))
+    assert rows["seed_distance"] == "0.5 in the model" and rows["iterations"] == "1200" and rows["stage"] == "CySGAN"
+    assert rows["scale"].startswith("1 x 0.5 x 0.5 (z, y, x)") and rows["voxels as seen"].startswith("2 x 2 x 2 µm")
+    assert "9 x 8 x 7 voxels (z, y, x) of 2 x 1 x 1 µm; 2 such volumes" in rows["Y"] and "imageY_maps.h5" in section
+    assert "secret" not in section and len(rows["remark"]) < 400
+    assert "<td>0.7</td>" in section and "<td>0.75 of a window</td>" in section
+
+
+def test_instances_with_a_plan_of_their_own_need_no_maps_and_a_newer_plan_is_a_note(
+    run: Path, tmp_path: Path, balls: np.ndarray
+) -> None:
+    text = Plan(PLANNED).to_text()
+    write_volume(tmp_path / "cells.ome.zarr", balls, (2.0, 1.0, 1.0), labels=True, attributes={METADATA: text})
+    given = {"image": str(tmp_path / "imageY.tif"), "out": str(tmp_path / "a.html")}
+    write_html(str(run), instances=str(tmp_path / "cells.ome.zarr"), **given)
+    assert "cells.ome.zarr records it" in (tmp_path / "a.html").read_text()
+    result = result_with(Plan(PLANNED), tmp_path, balls)
+    newer = text.replace('"format": 1', '"format": 99')
+    write_volume(tmp_path / "imageY_maps.h5", balls[None].astype(np.uint8), attributes={METADATA: newer})
+    write_html(str(run), instances=str(result), **given)
+    page = (tmp_path / "a.html").read_text()
+    assert 'id="origin"' not in page and re.search(r"left out: .*imageY_maps\.h5: found a plan of format 99", page)
 
 
 def test_passwords_in_addresses_are_left_out(page: Path) -> None:

@@ -15,7 +15,7 @@ from scripts.plan.file import read_plan
 from scripts.volume_io import split_dataset
 from scripts.volume_io.paths import SUFFIXES, is_zarr
 
-__all__ = ["main", "readable"]
+__all__ = ["main", "printable", "readable", "sections_of"]
 
 Row = tuple[str, str]
 _SIZES = ("scale", "training_voxel_size", "window", "window_padding", "shape", "voxel_size")
@@ -68,21 +68,32 @@ def readable(plan: Plan, path: str, width: int = 120) -> list[str]:
         path: the file.
         width: of the text, at least 60.
     """
-    keys = [key for key in (*FIXED, *MAY_DIFFER) if key not in plan.keys]
-    sections: dict[str, list[Row]] = {
-        "fixed by the training": [*_described(plan, FIXED), *_seen(plan)],
-        "chosen for each result": list(_described(plan, MAY_DIFFER)),
-        "not the model's own": [(key, f"{_value(key, value)} in the model") for key, value in plan.changed.items()],
-        "not in the plan": [(key, "the configuration's value is used, with a warning") for key in keys],
-        "trained on": list(_facts(plan.trained_on)),
-    }
+    sections = sections_of(plan)
     margin = max(len(name) for rows in sections.values() for name, _ in rows) + 4
     lines = [f"{path}: plan by version {plan.version or 'unknown'} of the bundle"]
     for title, rows in sections.items():
         lines += ["", title] if rows else []
         for name, value in rows:
-            lines += _folded(_printable(f"  {name}".ljust(margin) + value), margin, max(60, width))
-    return [_printable(lines[0]), *lines[1:]]
+            lines += _folded(printable(f"  {name}".ljust(margin) + value), margin, max(60, width))
+    return [printable(lines[0]), *lines[1:]]
+
+
+def sections_of(plan: Plan, keys: Sequence[str] = (*FIXED, *MAY_DIFFER)) -> dict[str, list[Row]]:
+    """Return a plan as names and values in words, by section; one with nothing in it has no row.
+
+    Args:
+        plan: of a file.
+        keys: what is described.
+    """
+    fixed, free = ([key for key in kind if key in keys] for kind in (FIXED, MAY_DIFFER))
+    lacking = [key for key in keys if key not in plan.keys]
+    return {
+        "fixed by the training": [*_described(plan, fixed), *_seen(plan)],
+        "chosen for each result": list(_described(plan, free)),
+        "not the model's own": list(_changes(plan)),
+        "not in the plan": [(key, "the configuration's value is used, with a warning") for key in lacking],
+        "trained on": list(_facts(plan.trained_on)),
+    }
 
 
 def _without_plan(path: str) -> str:
@@ -91,7 +102,7 @@ def _without_plan(path: str) -> str:
         means = _RESULT
     else:
         means = _NO_PLACE if file.name.lower().endswith((*SUFFIXES["tiff"], *SUFFIXES["nifti"])) else _WEIGHTS
-    return _printable(f"{path}: carries no plan. {means}")
+    return printable(f"{path}: carries no plan. {means}")
 
 
 def _described(plan: Plan, keys: Sequence[str]) -> Iterator[Row]:
@@ -111,6 +122,17 @@ def _definition(key: str, value: Any) -> Iterator[Row]:
             yield from ((f"  {name} {number}", _value("", one)) for number, one in enumerate(part, 1))
         elif name != "_target_":
             yield f"  {name}", _value(name, part)
+
+
+def _changes(plan: Plan) -> Iterator[Row]:
+    """What the model has otherwise; of a definition of the same class the arguments that differ."""
+    for key, value in plan.changed.items():
+        here = plan.keys.get(key)
+        if isinstance(value, Mapping) and isinstance(here, Mapping) and _class(value) == _class(here):
+            for name in (name for name in value if value[name] != here.get(name)):
+                yield name, f"{_value(name, value[name])} in the model"
+        else:
+            yield key, f"{_value(key, value)} in the model"
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[Row]:
@@ -173,7 +195,7 @@ def _folded(line: str, margin: int, width: int) -> Iterable[str]:
     return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) if len(line) > width else [line]
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """A line without control characters, which a stranger's file may hold and a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 

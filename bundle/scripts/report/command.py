@@ -8,17 +8,22 @@ Example::
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from scripts.errors import InputError
+from scripts.plan import Plan
+from scripts.report.origin import channels_of, plan_line, result_plan
 from scripts.report.page import draw_report
 from scripts.report.score import rows_of_scores
 from scripts.volume_io import open_volume, read_label, read_volume
 
 __all__ = ["read_json", "report"]
+
+logger = logging.getLogger(__name__)
 
 
 def report(
@@ -37,6 +42,8 @@ def report(
 ) -> None:
     """Draw report.png: sections of the image, maps, instances and labels, with scores.
 
+    A line under the title has the thresholds and the scale that the plan of the maps, or of the instances, states.
+
     Args:
         image: the target volume (TIFF, HDF5, NIfTI).
         out: the PNG to write.
@@ -49,8 +56,8 @@ def report(
         truth_dataset: the same of `truth`.
         voxel_size: z, y, x; by default what the file of the image says, else 2, 1, 1.
         title: a line over all.
-        map_names: what the maps are, e.g. foreground,contour; by default what their file says, else foreground, contour
-            and distance.
+        map_names: what the maps are, e.g. foreground,contour; by default what their file or its plan says, else
+            foreground, contour and distance.
 
     Raises:
         InputError: if a file is missing, does not fit the others or cannot be written; or losses are given.
@@ -63,7 +70,9 @@ def report(
     with ExitStack() as files:
         volume, found = read_volume(image, image_dataset)
         stored = None if maps is None else files.enter_context(closing(open_volume(maps, ndim=4)))
-        names = [] if stored is None else [name for name in stored.channel_names if name != "image"]
+        plan = _plan(maps or instances)
+        stated = [] if stored is None else list(stored.channel_names)
+        names = [name for name in stated or channels_of(plan) if name != "image"]
         draw_report(
             out,
             volume,
@@ -74,7 +83,17 @@ def report(
             voxel_size=voxel_size or found or (2.0, 1.0, 1.0),
             title=title or Path(image).name,
             map_names=map_names or names or ("foreground", "contour", "distance"),
+            made="" if plan is None else plan_line(plan),
         )
+
+
+def _plan(result: str | None) -> Plan | None:
+    """The plan of maps or instances; one that cannot be read is a warning, since nothing else depends on it."""
+    try:
+        return None if result is None else result_plan(result)[1]
+    except InputError as error:
+        logger.warning("How the result was made is left out: %s", error)
+        return None
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from scripts.report.chart import HEIGHT, WIDTH, Chart, histogram_chart, loss_cha
 from scripts.report.command import read_json
 from scripts.report.fact import commands_in, commands_of, facts_of, numbers_of
 from scripts.report.objects import Objects, joined_objects, measure_objects
+from scripts.report.origin import origin_of
 from scripts.report.run import RunFolder, public, read_run
 from scripts.report.score import rows_of_scores, score_cells
 from scripts.report.viewer import Viewer, panel_viewer, volume_viewers
@@ -56,7 +57,7 @@ def write_html(
         out: the page, by default report.html in `run`.
         image: volume of Y (any format that inference reads); by default the training's, where `instances` are given: of
             several the one that they are named after.
-        instances: what inference made of it.
+        instances: what inference made of it. How it was made is read from its plan, or from that of the maps beside it.
         label_y: labels of the same volume, drawn as white outlines.
         label_x: labels of X, one file, a pattern or a list; by default those of the training.
         metrics: JSON of the scores.
@@ -88,6 +89,7 @@ def write_html(
     notes += [f"{name} is not in the training's folder." for name in folder.missing]
     if commands is not None:
         page["commands"] = commands_in(commands)
+    page["origin"] = origin_of(instances, notes)
     page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": notes}
     write_text(target, _rendered(page))
 

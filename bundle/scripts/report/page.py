@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["draw_report"]
 PLANES = (("z", "y ↓  x →"), ("y", "z ↓  x →"), ("x", "z ↓  y →"))
 COLUMN, GAP, LEFT, TOP, BAR, LINE = 2.7, 0.09, 0.62, 1.05, 0.52, 0.27
 """Inches: column of pictures, gap, margin with the names of the planes, head, colour bars, line of the table."""
+LETTERS = 16
+"""In an inch, of text of 8 points."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def draw_report(
     voxel_size: Sequence[float] = (2.0, 1.0, 1.0),
     title: str = "",
     map_names: Sequence[str] = ("foreground", "contour", "distance"),
+    made: str = "",
 ) -> None:
     """Draw three cuts through a volume and all that was made of it, with a table of scores.
 
@@ -80,6 +84,7 @@ def draw_report(
         voxel_size: (z, y, x), in any unit; sets the proportions of the pictures.
         title: a line over all.
         map_names: titles of the maps; "distance" is labelled from -1 to 1.
+        made: how the result was made, a line under the title; what does not fit the width is cut off.
 
     Raises:
         InputError: if the volumes do not have the same shape, or the file cannot be written.
@@ -93,7 +98,7 @@ def draw_report(
     columns += _map_columns(maps, first, cuts, map_names) + _label_columns(columns[0], instances, truth, cuts)
     layout, rows = Layout(cuts, image.shape, voxel_size), score_cells(scores)
     figure = _page(columns, layout, len(rows))
-    _draw_head(figure, title, layout)
+    _draw_head(figure, title, layout, made)
     for number, column in enumerate(columns):
         _draw_column(figure, column, LEFT + number * (layout.pitch + GAP), layout)
     _draw_plane_names(figure, layout)
@@ -137,11 +142,14 @@ def _page(columns: Sequence[Column], layout: Layout, lines: int) -> Figure:
     return Figure(figsize=(max(width, 6.4), height), facecolor="white")
 
 
-def _draw_head(figure: Figure, title: str, layout: Layout) -> None:
+def _draw_head(figure: Figure, title: str, layout: Layout, made: str) -> None:
     shape = " × ".join(map(str, layout.shape))
     size = " × ".join(f"{step:.4g}" for step in layout.voxel_size)
     write(figure, LEFT, 0.38, title or "Report", fontsize=16, fontweight="bold")
     write(figure, LEFT, 0.62, f"{shape} voxels of {size} (z, y, x)", color=FAINT)
+    if made:
+        letters = int((figure.get_size_inches()[0] - LEFT - GAP) * LETTERS)
+        write(figure, LEFT, 0.78, textwrap.shorten(made, letters, placeholder=" …"), color=FAINT, fontsize=8)
 
 
 def _draw_column(figure: Figure, column: Column, left: float, layout: Layout) -> None:
