@@ -50,9 +50,8 @@ _NAMES = [
 def main(checkpoint: str, out: str, config: str | Sequence[str] = PUBLISHED) -> None:
     """Take the generator Y to X from a checkpoint of PyTorch Connectomics (projects/CySGAN), for inference here.
 
-    Outputs are equal but for rounding. The weights carry a plan of network, maps and decoder; scale, grey values and
-    window are those of the configuration at inference.
-    Memory: that of the checkpoint, 140 MB for the published networks.
+    Outputs are equal but for rounding. The weights carry a plan of network, maps and decoder. Inference takes scale,
+    grey values and window from its configuration. Memory: the checkpoint, 140 MB for the published networks.
 
     Args:
         checkpoint: checkpoint_100000.pth.tar, say.

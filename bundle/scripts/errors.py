@@ -25,7 +25,7 @@ class StoppedError(Exception):
 
 
 def brief(error: Exception) -> str:
-    """Return the first sentence of a message: torch goes on for a paragraph."""
+    """Return the first sentence of a message: torch writes a paragraph."""
     return str(error).partition(". ")[0].partition("\n")[0]
 
 

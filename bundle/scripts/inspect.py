@@ -155,7 +155,7 @@ def _volume(volume: Any) -> str:
 
 
 def _seen(plan: Plan) -> Iterator[Row]:
-    """The voxel size at which the network saw Y: by its own scale, which that of a result may not be."""
+    """The voxel size at which the network saw Y. A result may have another scale, and then notes the model's."""
     scale = plan.changed.get("scale", plan.keys.get("scale"))
     try:
         sides = [side / factor for side, factor in zip(plan.voxel_size or (), scale, strict=True)]

@@ -20,7 +20,7 @@ class Record:
 
     Attributes:
         path: stages.json.
-        stages: for each stage `done`; and `seconds` and `peak_memory_mb`, those of earlier tries counted in.
+        stages: for each stage `done`; and `seconds` and `peak_memory_mb`, earlier tries included.
 
     Raises:
         InputError: the file cannot be read.

@@ -39,7 +39,7 @@ class Stage:
 def _plan(request: Request) -> list[str]:
     first = {"image_x": request.source[0]["image"], "label_x": request.source[0]["label"]}
     out = {"out": request.out / "plan.yaml", "picture": request.out / "plan.png"}
-    scale = request.values["scale_x"]  # that of the configuration: the match's factors come on top of it
+    scale = request.values["scale_x"]  # by which the match multiplies its factors
     seen_at = {"resolution": _listed(scale)} if isinstance(scale, list) else {}
     options = {name: _listed(value) for name, value in request.options.items()}
     return _flagged("scripts.match_domains", {**first, "image_y": request.images[0], **seen_at, **options, **out})

@@ -82,7 +82,7 @@ class Stored:
             shapes = [self._arrays[Path(name)].array.shape for name in (one, other) if Path(name) in self._arrays]
             if len({*shapes}) > 1:
                 names = Path(other).stem, Path(one).stem
-                raise InputError(f"{names[0]}: found shape {shapes[1]}, expected {shapes[0]}, that of {names[1]}.")
+                raise InputError(f"{names[0]}: found shape {shapes[1]}, expected {shapes[0]} as {names[1]} has.")
 
 
 def is_list(volumes: Any) -> bool:

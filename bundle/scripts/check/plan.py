@@ -57,7 +57,7 @@ def contradictions(merged: Merged, plan: Plan, model: str) -> Iterator[Problem]:
         for inner, found, expected in _differences(key, here, _plain(plan.keys[key]), values):
             text = child(merged.config, inner)
             if any(name.split(SEPARATOR)[0] in wrong for name in references(text)):
-                continue  # it follows from what was told already
+                continue  # it follows from a problem that is reported already
             wrong.add(key)
             yield _contradiction(merged, inner, text, found, expected, model)
 
@@ -190,7 +190,7 @@ def _edits(here: Any, there: Any, key: str) -> dict[str, Any]:
 
 
 def _differences(key: str, here: Any, there: Any, values: Values) -> Iterator[tuple[str, Any, Any]]:
-    """Yield ids whose values differ, with both. What cannot be told, and what one of the two leaves out, passes."""
+    """Yield ids whose values differ, with both. What is unknown, or left out by one of the two, passes."""
     if is_component(here) and is_component(there) and here["_target_"] == there["_target_"]:
         for name in (name for name in here if name in there and name not in WITHOUT_EFFECT):
             yield from _differences(f"{key}{SEPARATOR}{name}", here[name], there[name], values)

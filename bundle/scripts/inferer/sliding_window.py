@@ -36,7 +36,7 @@ class MapInferer(SlidingWindowInferer):
             network's training volumes were scaled by.
         training_voxel_size: voxel size (z, y, x) in micrometres that `scale` is for. A volume whose metadata state
             another one gets its own scale, see `for_voxel_size`. None: `scale` is for every volume.
-        plan: text of the plan that the maps are made with, for their metadata; that of each volume names its own scale.
+        plan: text of the plan that the maps are made with, which their metadata carry with the scale of each volume.
         roi_size: window (z, y, x) in voxels of the network, that is after scaling; clipped to the padded volume. A side
             below 1 means the whole side.
         sw_batch_size: windows given to the network at once.

@@ -27,7 +27,7 @@ FIXED = (
 )
 """Keys of inference.yaml that the network was trained with: another value gives wrong maps."""
 MAY_DIFFER = ("decoder", "overlap", "flips")
-"""Keys of inference.yaml that a user may choose anew for each result, in which they are recorded."""
+"""Keys of inference.yaml that a user may choose for each result, which records them."""
 WITHOUT_EFFECT = ("checkpoint_activations",)
 """Arguments of `network_def` that change time and memory alone. No model's plan has them, and none contradicts one."""
 _ROOMS = {"representation": "representation", "network_def": "networks", "decoder": "watershed"}

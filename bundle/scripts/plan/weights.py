@@ -57,7 +57,7 @@ def plan_of_state(state: Any, source: Any = "") -> Plan | None:
 
 
 def noted(state: Any) -> Mapping[str, Any]:
-    """Return the metadata of a state dict itself, nothing for those of others."""
+    """Return the metadata of a state dict; empty where another program wrote it."""
     if isinstance(state, Mapping) and AVERAGED in state:
         state = state[AVERAGED]
     metadata = getattr(state, "_metadata", None)

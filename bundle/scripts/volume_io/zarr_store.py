@@ -124,7 +124,7 @@ def create_zarr(
         zarr_format: 2 or 3.
         fill_value: what is read where nothing was written.
         dataset: path of the array in the store; folders on the way become groups.
-        attributes: names and texts kept with the store, in place of those of an earlier run.
+        attributes: names and texts kept with the store; they replace earlier ones of the same name.
 
     Raises:
         InputError: there is an array of another shape, type, division or version, the name does not end in .zarr,

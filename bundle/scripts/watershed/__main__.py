@@ -34,9 +34,9 @@ def main(
     0.7, seed_distance 0.5, mask_distance -0.1, min_seed_size 32, min_instance_size 256, small_mode background (none,
     neighbor, background_2d, neighbor_2d), scale_factors 1,1,1 (z,y,x), height foreground (distance), ties raster
     (heap).
-    Those of target bc: seed_foreground 0.9, seed_contour 0.8, mask_foreground 0.85, min_instance_size 128, no distance;
-    of target affinity: seed_affinity 0.9 and mask_affinity 0.5 in place of foreground, contour and distance. They are
-    explained in scripts/watershed.
+    Target bc has seed_foreground 0.9, seed_contour 0.8, mask_foreground 0.85, min_instance_size 128, and no distance.
+    Target affinity has seed_affinity 0.9 and mask_affinity 0.5 instead of foreground, contour and distance. The flags
+    are explained in scripts/watershed.
 
     Args:
         pred: HDF5 or Zarr, (C, Z, Y, X), with or without the translated image before the maps: foreground, contour,
