@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scripts.blockwise.__main__ import main as blockwise
+from scripts.checkpoint.weights import noted_state
 from scripts.errors import InputError
 from scripts.plan import Plan
 from scripts.plan.file import METADATA, read_plan
@@ -15,9 +18,11 @@ from scripts.volume_io import create_zarr, read_volume, write_volume
 from scripts.watershed import TARGETS, BCDWatershed, BCWatershed, bcd_watershed, decoder_of
 from scripts.watershed.__main__ import main as watershed
 from scripts.watershed.choice import choose, definition_of, with_decoder
+from torch import nn
 
 from test_watershed import NAMED, noisy_maps
 
+BCD, BC = "scripts.watershed.BCDWatershed", "scripts.watershed.BCWatershed"
 # other than any default
 OPTIONS: dict[str, dict[str, Any]] = {
     "bcd": {"seed_distance": 0.55, "min_instance_size": 40, "height": "distance", "small_mode": "none"},
@@ -137,3 +142,83 @@ def test_a_decoder_of_another_package_is_not_recorded_as_ours() -> None:
     assert "decoder" not in with_decoder(model, BCDWatershed2()).keys
     assert "decoder" not in with_decoder(model, lambda maps: maps).keys
     assert with_decoder(model, BCWatershed()).changed["decoder"] == model.keys["decoder"]
+
+
+# ---- as a user runs it: inference, and its maps decoded again --------------------------------------------------------
+NETWORK = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "kernel_size": 3, "padding": 1}
+NETWORK |= {"out_channels": "$1 + @representation.channels"}
+# gain and offset of each map on the smoothed grey value; the translated image first
+MAPS = {
+    "bcd": ([1, 10, -10, 2], [0, 0, 0, 0]),
+    "bc": ([1, 10, -10], [0, 0, 0]),
+    "affinity": ([1, 10, 10, 10], [0, 0, 0.5, -0.5]),
+}
+
+
+@pytest.fixture
+def scene(tmp_path: Path, balls: np.ndarray) -> Callable[..., dict[str, Any]]:
+    """Write a volume, whose voxels are smaller in the plane than training's, and a model of a target."""
+
+    def write(target: str, side: float = 0.5) -> dict[str, Any]:
+        noise = np.random.default_rng(0).normal(0, 25, balls.shape)
+        image = np.clip(np.where(balls > 0, 190, 30) + noise, 0, 255).astype(np.uint8)
+        write_volume(tmp_path / "Y.tif", image, (2.0, side, side))
+        gains, offsets = (torch.tensor(values) for values in MAPS[target])
+        network = nn.Conv3d(1, len(gains), 3, padding=1)
+        network.weight.data = torch.full_like(network.weight, 1 / 27) * gains[:, None, None, None, None]
+        network.bias.data = offsets.float()
+        keys = {"scale": [1.0, 1.0, 1.0], "training_voxel_size": [2.0, 1.0, 1.0], "intensity_gamma": 1.0}
+        torch.save(noted_state(network, (), Plan(keys)), tmp_path / "model.pt")
+        files = {"image": tmp_path / "Y.tif", "model_path": tmp_path / "model.pt", "output_dir": tmp_path / "out"}
+        return {**files, "network_def": NETWORK}
+
+    return write
+
+
+def decoded_again(pred: Path, folder: Path) -> Iterator[np.ndarray]:
+    """Labels of maps as both commands give them without a flag."""
+    watershed(str(pred), str(folder / "whole.tif"))
+    yield read_volume(folder / "whole.tif")[0]
+    blockwise(str(pred), str(folder / "blocks.zarr"))
+    yield read_volume(folder / "blocks.zarr")[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "given"),
+    [
+        # sizes that no file names follow the volume's voxels, those that were given do as well
+        ("bcd", {"decoder::seed_distance": 0.4, "decoder::min_instance_size": 40}),
+        ("bc", {"scale": [1.0, 0.5, 0.75], "decoder": {"_target_": BC, "seed_contour": 0.1}}),
+        ("affinity", {}),
+        ("bcd", {"decoder": {"_target_": BCD, "small_mode": "none"}}),
+    ],
+)
+def test_both_commands_give_the_instances_of_inference(
+    target: str, given: dict[str, Any], scene: Callable[..., dict[str, Any]], run_here: Any, tmp_path: Path
+) -> None:
+    overlays = [] if target == "bcd" else [f"target_{target}"]
+    run_here("inference", "inference", *overlays, **scene(target), **given)
+    expected = read_volume(tmp_path / "out" / "Y_instances.tif")[0]
+    found = read_plan(tmp_path / "out" / "Y_maps.h5")
+    assert len(np.unique(expected)) >= 3 and found is not None
+    assert found.keys["scale"] == given.get("scale", [1.0, 0.5, 0.5])
+    if "scale" not in given:
+        least = given.get("decoder::min_instance_size", 256)
+        assert found.keys["decoder"]["min_instance_size"] == 4 * least
+    for labels in decoded_again(tmp_path / "out" / "Y_maps.h5", tmp_path):
+        np.testing.assert_array_equal(labels, expected)
+
+
+def test_both_commands_give_the_instances_of_inference_block_by_block(
+    scene: Callable[..., dict[str, Any]], run_here: Any, tmp_path: Path
+) -> None:
+    # a definition of its own, which leaves out the sizes: the volume's voxels multiply the defaults
+    blocks = {"window": [16, 16, 16], "block": [16, 32, 32], "decoding_block": [16, 32, 32]}
+    given = {"decoder": {"_target_": BCD, "seed_distance": 0.3}, **blocks}
+    run_here("inference", "inference", "blockwise", **scene("bcd", 0.7), **given)
+    expected = read_volume(tmp_path / "out" / "instances.ome.zarr")[0]
+    assert len(np.unique(expected)) >= 3
+    for labels in decoded_again(tmp_path / "out" / "maps.zarr", tmp_path):
+        np.testing.assert_array_equal(labels, expected)
+    plans = [read_plan(tmp_path / "out" / name) for name in ("maps.zarr", "instances.ome.zarr")]
+    assert [plan and plan.keys["decoder"]["min_instance_size"] for plan in plans] == [522, 522]
