@@ -72,7 +72,12 @@ def test_a_plan_of_a_newer_version_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": "x"}', '{"format": 1e999}', '{"format": 1, "keys": 3}', "[" * 100_000]
+    "text",
+    [
+        *("", "[]", "{}", '{"format": "x"}', '{"format": 1e999}', '{"format": 1, "keys": 3}', "[" * 100_000),
+        # read by JSON, and too deep for what prints it
+        f'{{"format": 1, "keys": {{}}, "changed": {{}}, "trained_on": {{"a": {"[" * 300}{"]" * 300}}}}}',
+    ],
 )
 def test_what_is_no_plan_is_one_line(text: str) -> None:
     with pytest.raises(InputError, match=r"model.pt: found a plan that cannot be read"):

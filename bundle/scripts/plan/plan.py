@@ -32,6 +32,7 @@ WITHOUT_EFFECT = ("checkpoint_activations",)
 """Arguments of `network_def` that change time and memory alone. No model's plan has them, and none contradicts one."""
 _ROOMS = {"representation": "representation", "network_def": "networks", "decoder": "watershed"}
 """Keys that define an object, and the room of its class."""
+_DEEPEST = 20  # levels; plans of ours have six, and a stranger's would end whatever prints it
 _OWN_CLASS = re.compile(r"scripts\.(representation|watershed|networks)\.([A-Z]\w*)")
 
 
@@ -127,12 +128,23 @@ class Plan:
                 f"{source}: found a plan of format {number}, written by version {version} of the bundle; expected "
                 f"format {FORMAT} or lower. Update the bundle, or train the model again with this version."
             )
+        if _is_nested(fields, _DEEPEST):
+            raise InputError(f"{source}: found a plan that cannot be read (nested too deeply).")
         try:
             return cls(version=version, **fields)
         except InputError as error:
             raise InputError(f"{source}: {error} Version {version or 'unknown'} of the bundle wrote it.") from None
-        except RecursionError as error:
-            raise InputError(f"{source}: found a plan that cannot be read (nested too deeply).") from error
+
+
+def _is_nested(value: Any, levels: int) -> bool:
+    """Whether lists and dictionaries are within each other more than so many times."""
+    parts = [value]
+    for _ in range(levels + 1):
+        inner = [
+            part.values() if isinstance(part, Mapping) else part for part in parts if isinstance(part, Mapping | list)
+        ]
+        parts = [part for one in inner for part in one]
+    return any(isinstance(part, Mapping | list) for part in parts)
 
 
 def _is_of(room: str, definition: Any) -> bool:
