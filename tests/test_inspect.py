@@ -37,7 +37,10 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.pt"
 
 
-def test_a_plan_is_printed_with_its_units(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_printed_with_its_units(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     main(str(model))
     text = capsys.readouterr().out
     rows = dict(line.strip().split("  ", 1) for line in text.splitlines() if "  " in line.strip())

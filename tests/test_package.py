@@ -207,8 +207,8 @@ def test_the_code_of_the_model_card_runs_where_there_is_nothing_but_the_zip(
     tools: dict[str, Any], package: Path, volumes: Path, tmp_path: Path
 ) -> None:
     """The network is the one in the repository, the workflow writes instances, the package stays as it is."""
-    code = CARD.read_text().partition("### From Python\n")[2].partition("```python\n")[2].partition("```")[0]
-    assert ADDRESS in code
+    section = CARD.read_text().partition("### From Python\n")[2].partition("\n##")[0]
+    [code] = [block.partition("```")[0] for block in section.split("```python\n")[1:] if ADDRESS in block]
     shutil.copy(volumes / "imageY.tif", tmp_path)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(
