@@ -100,6 +100,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     assert {row["volume"] for row in rows} <= {"imageY.tif", "stackY.nii.gz"}
     page = (out / "report.html").read_text()
     assert "scripts.match_domains" in page and "--max_iterations 2 " in page
+    assert "imageY_maps.h5 records it." in page and "What the model was trained on" in page
     # all is there: nothing is done again; and what is gone is made again, and what comes after it
     before = {
         path: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix in (".pt", ".tif", ".html", ".csv")
