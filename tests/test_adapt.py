@@ -217,6 +217,29 @@ def test_a_stage_that_was_stopped_is_done_again_and_those_before_it_are_not(
     assert stages() == [*NAMES[2:]]
 
 
+@pytest.mark.parametrize("name", ["imageY_maps.h5", "imageY_instances.tif", "report.html", "commands.sh"])
+def test_results_of_other_commands_in_the_output_folder_are_not_replaced(
+    name: str, stages: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    path = Path(given["output_dir"]) / name
+    path.parent.mkdir()
+    path.write_text("of inference")
+    with pytest.raises(InputError, match=rf"holds {name} of a run that does not say how it was made"):
+        stages()
+    assert path.read_text() == "of inference" and len(list(path.parent.iterdir())) == 1
+
+
+def test_wrong_voxel_sizes_can_be_left_out_as_the_message_says(
+    stages: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    _huge_voxels(given)
+    with pytest.raises(InputError, match="--by_voxel_size false"):
+        stages()
+    assert stages(by_voxel_size="false") == list(NAMES)
+    script = (Path(given["output_dir"]) / "commands.sh").read_text()
+    assert "scripts.match_domains" in script and "--by_voxel_size False" in script
+
+
 def _set(**changed: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda given: changed
 

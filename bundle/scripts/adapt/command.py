@@ -21,6 +21,7 @@ from scripts.adapt.result import RESULT, read_result, start_text, write_result
 from scripts.adapt.settings import check_settings, read_settings, write_settings
 from scripts.adapt.stage import COMMANDS, STAGES, Stage
 from scripts.command.bundle import BUNDLE, run_words
+from scripts.command.flag import flag
 from scripts.command.lock import Lock
 from scripts.volume_io.replacement import write_text
 
@@ -41,6 +42,7 @@ def adapt_files(
     voxel_size_x: Sizes = None,
     voxel_size_y: Sizes = None,
     diameter: float | None = None,
+    by_voxel_size: bool | str = True,
     **overrides: Any,
 ) -> dict[str, Any]:
     """Train on labelled volumes X and unlabelled volumes Y, and find the instances in Y.
@@ -62,6 +64,7 @@ def adapt_files(
         voxel_size_x: z,y,x in micrometres, where the file does not say or is wrong.
         voxel_size_y: the same of Y.
         diameter: bring objects of both to this many voxels in the plane.
+        by_voxel_size: false measures Y's objects in the image, where voxel sizes are wrong.
         **overrides: keys of train.yaml, such as `--max_iterations 20` for a quick look.
 
     Returns:
@@ -72,12 +75,12 @@ def adapt_files(
         StoppedError: Ctrl-C or SIGTERM came.
     """
     volumes = {"image_x": image_x, "label_x": label_x, "image_y": image_y, "label_y": label_y}
-    options = {"expansion_y": expansion_y, "voxel_size_x": voxel_size_x, "voxel_size_y": voxel_size_y}
-    options["diameter"] = diameter
+    options: dict[str, Any] = {"expansion_y": expansion_y, "voxel_size_x": voxel_size_x, "voxel_size_y": voxel_size_y}
+    options |= {"diameter": diameter, "by_voxel_size": None if flag(by_voxel_size, "by_voxel_size") else False}
     own = list(inspect.signature(adapt_files).parameters)[:-1]
     request = checked_request(volumes, output_dir, effort, config, options, overrides, own)
     settings = request.settings(effort)
-    check_settings(request.out, settings, (RESULT, "model.pt", "source_only.pt", "plan.yaml", "train"))
+    check_settings(request.out, settings, _written(request))
     with Lock(request.out / ".adapt.lock", request.out):
         labels_changed = read_settings(request.out).get("label_y", settings["label_y"]) != settings["label_y"]
         return _run(request, effort, labels_changed)
@@ -140,6 +143,12 @@ def _to_do(request: Request, stages: Sequence[Stage], record: Record, labels_cha
         if not record.done(stage.name) or not is_there or (labels_changed and stage.uses_labels):
             return [later.name for later in stages[number:]]
     return []
+
+
+def _written(request: Request) -> list[str]:
+    """Names of all that a run leaves in its folder: what is there without settings is of another command."""
+    files = [path.name for stage in STAGES for path in stage.results(request)]
+    return [RESULT, "train", *files, COMMANDS]
 
 
 def _described(request: Request, effort: str) -> str:

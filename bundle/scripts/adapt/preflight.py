@@ -148,13 +148,18 @@ def _check_lengths(values: Mapping[str, Any]) -> None:
 def _check_voxel_sizes(
     source: Sequence[Mapping[str, str]], target: Sequence[Mapping[str, str]], options: Mapping[str, Any]
 ) -> None:
-    """See that no volume of Y has voxels more than 20 times larger or smaller than the first of X, or of Y."""
+    """See that no volume of Y has voxels more than 20 times larger or smaller than the first of X, or of Y.
+
+    Sizes that are left out are not compared.
+    """
     check_options(diameter=options.get("diameter"))
     given = {name: voxel_size(options.get(name), name) for name in ("voxel_size_x", "voxel_size_y")}
     first, *others = source[0]["image"], *(item["image"] for item in target)
     sizes = [given["voxel_size_x"] or open_volume(first).voxel_size]
     expansion = options.get("expansion_y", 1.0)
     sizes += [unexpanded(given["voxel_size_y"] or open_volume(name).voxel_size, expansion) for name in others]
+    if not options.get("by_voxel_size", True):
+        return
     for name, size in zip(others, sizes[1:], strict=True):
         refuse_far_apart((sizes[0], size), [(first, "um"), (name, "um")])
         refuse_far_apart((sizes[1], size), [(others[0], "um"), (name, "um")])

@@ -77,7 +77,7 @@ def check_results(images: Sequence[str], output_dir: str | os.PathLike[str]) -> 
         if other is not None:
             raise InputError(
                 f"{other}, {image}: all would be written to {Path(output_dir) / stem}_…; expected names that differ "
-                "before the extension. Segment them one by one, each with an output_dir of its own."
+                "before the extension. Rename one, or give each a command and an output_dir of its own."
             )
         known[stem.casefold()] = image
         _check_maps(image, Path(output_dir) / f"{stem}_maps.h5")
