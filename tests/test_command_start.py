@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -108,7 +108,8 @@ def test_a_defect_keeps_its_traceback(error: BaseException) -> None:
     assert raised.value is error
 
 
-def test_help_explains_the_flags(capsys: Said) -> None:
+@pytest.mark.parametrize("needed", [True, False])
+def test_help_explains_the_flags(needed: bool, capsys: Said) -> None:
     def main(out: str) -> None:
         """Write.
 
@@ -116,8 +117,12 @@ def test_help_explains_the_flags(capsys: Said) -> None:
             out: where.
         """
 
+    def takes_any(out: str = "here", **overrides: Any) -> None:
+        raise AssertionError(f"run with {overrides}")
+
+    takes_any.__doc__ = main.__doc__
     with pytest.raises(SystemExit) as ended:
-        start(main, ["--help"])
+        start(main if needed else takes_any, ["--help"])
     assert ended.value.code == 0
     assert "where." in capsys.readouterr().err
 

@@ -166,6 +166,11 @@ def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, An
         ({"config": "nowhere.yaml"}, "no file nowhere.yaml"),
         ({"image_x": "nowhere.tif"}, "nowhere.tif"),
         ({"seed": 3}, "give --seeds"),
+        ({"seeds": "0,x"}, "seeds: found 0, x, expected whole numbers"),
+        ({"seeds": 1.5}, "seeds: found 1.5"),
+        ({"seeds": "0,0"}, "each once"),
+        ({"seeds": ""}, "seeds: found none"),
+        ({"seeds": -1}, "seeds: found -1"),
         ({"methods": "no_input_defects", "random_transforms": None}, "leave one of the two out"),
     ],
 )

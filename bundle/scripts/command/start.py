@@ -60,7 +60,7 @@ def start(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> N
         if _asks_for_help(typed):
             import fire
 
-            fire.Fire(main, command=["--help"], name=name)
+            fire.Fire(main, command=["--", "--help"], name=name)  # behind --: no flag of a command that takes any
         given = bound(main, typed, name)
         main(*given.args, **given.kwargs)
         sys.stdout.flush()

@@ -60,6 +60,7 @@ def compare(
     """
     for name in overrides.keys() & _OWN.keys():
         raise InputError(f"{name} is set for each run by itself; give {_OWN[name]} in its place.")
+    numbers = _seeds(seeds)
     out, overlays = Path(output_dir).resolve(), overlay_files(config, "train")
     refuse([*paths({"output_dir": str(out)})])
     given = {name: value for name, value in as_read(overrides).items() if value is not None}
@@ -72,11 +73,18 @@ def compare(
     places = {"output_dir": str(out), "model_path": str(out / "model.pt")}
     check_training(**{name: values[name] for name in ("image_x", "label_x", "image_y", "label_y")}, **places)
     check_results(_target(values).images, out)
-    runs = _runs(out, chosen, [int(seed) for seed in listed(seeds)], overlays, overrides, values)
+    runs = _runs(out, chosen, numbers, overlays, overrides, values)
     with Lock(out / ".compare.lock", out):
         for run in runs.values():
             run.check()
         _run(out, runs, _note(overlays, overrides))
+
+
+def _seeds(seeds: str | int | Sequence[int]) -> list[int]:
+    names = listed(seeds)
+    if not names or len({*names}) < len(names) or not all(name.isdecimal() for name in names):
+        raise InputError(f"seeds: found {', '.join(names) or 'none'}, expected whole numbers from 0 on, each once.")
+    return [int(name) for name in names]
 
 
 def _run(out: Path, runs: Mapping[tuple[str, int], Run], note: str) -> None:
