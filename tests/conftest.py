@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import settings
 from monai.bundle import ConfigWorkflow
+from scripts.errors import InputError
 from scripts.volume_io import write_volume
 
 import warm
@@ -184,3 +185,15 @@ def end(launcher: subprocess.Popen[str]) -> None:
     """Kill a launcher and its processes, which are in sessions of their own."""
     for process in [*psutil.Process(launcher.pid).children(recursive=True), psutil.Process(launcher.pid)]:
         process.kill()
+
+
+def assert_change_is_rejected(path: Path, out: Path, again: Callable[[], Any]) -> None:
+    """A file that a finished run has read changes: the same command names it and leaves the folder of the run."""
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    if path.suffix == ".yaml":
+        path.write_text(path.read_text() + "# another\n")
+    else:
+        os.utime(path, (1, 1))
+    with pytest.raises(InputError, match=rf"(?s){path.name}.*another output_dir, or remove that folder"):
+        again()
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before

@@ -30,6 +30,8 @@ from scripts.errors import InputError, StoppedError
 from scripts.plan.file import read_plan
 from scripts.volume_io import read_volume, write_volume
 
+from conftest import assert_change_is_rejected
+
 NAMES = ("plan", "source only", "CySGAN", "instances", "table", "page")
 
 
@@ -157,15 +159,7 @@ def test_files_that_changed_since_are_named_and_nothing_is_touched(
 ) -> None:
     given["config"] = str(shutil.copy2(given["config"], tmp_path))
     stages()
-    path, out = Path(given[key]), Path(given["output_dir"])
-    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    if key == "config":
-        path.write_text(path.read_text() + "# another\n")
-    else:
-        os.utime(path, (1, 1))
-    with pytest.raises(InputError, match=rf"(?s){path.name}.*another output_dir, or remove that folder"):
-        stages()
-    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert_change_is_rejected(Path(given[key]), Path(given["output_dir"]), stages)
 
 
 def test_an_output_folder_of_another_run_is_rejected(stages: Callable[..., list[str]], given: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from scripts.compare import METHODS, Run, Target, compare, summarise
 from scripts.compare.command import read_files
 from scripts.errors import InputError
 
+from conftest import assert_change_is_rejected
+
 
 @pytest.fixture
 def given(volumes: Path, tiny: Path, tmp_path: Path) -> dict[str, Any]:
@@ -105,15 +107,7 @@ def copies(given: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 def test_a_finished_run_of_files_that_have_changed_is_refused_by_name(
     key: str, copies: dict[str, Any], finished: Callable[..., list[str]]
 ) -> None:
-    path, out = Path(copies[key]), Path(copies["output_dir"])
-    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
-    if key == "config":
-        path.write_text(path.read_text() + "# another\n")
-    else:
-        os.utime(path, (1, 1))
-    with pytest.raises(InputError, match=rf"(?s){path.name}.*another output_dir, or remove that folder"):
-        finished()
-    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert_change_is_rejected(Path(copies[key]), Path(copies["output_dir"]), finished)
 
 
 def test_where_labels_of_y_alone_changed_a_run_is_only_scored_again(

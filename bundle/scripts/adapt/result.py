@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from scripts.adapt.record import Record
 from scripts.adapt.request import Request
-from scripts.command.bundle import bundle_version
+from scripts.handlers.run_record import installed_versions
 from scripts.plan.file import read_plan
 from scripts.volume_io import short_name
 from scripts.volume_io.replacement import write_text
@@ -38,7 +35,7 @@ def write_result(request: Request, effort: str, record: Record, commands: Mappin
         "effort": effort,
         "start": start_text(request.start_from),
         "volumes": _volumes(request),
-        "scores": _scores(request.out / "metrics.json") if request.labels else None,
+        "scores": json.loads((request.out / "metrics.json").read_text()) if request.labels else None,
         "seconds": {name: record.seconds(name) for name in commands if name in record.stages},
         "minutes": round(sum(record.seconds(name) for name in commands) / 60, 2),
         "peak_memory_mb": round(record.megabytes()),
@@ -47,7 +44,7 @@ def write_result(request: Request, effort: str, record: Record, commands: Mappin
         "warm_up_iterations": request.values["warm_up_iterations"],
         "settings": request.settings(effort),
         "commands": dict(commands),
-        "versions": _versions(),
+        "versions": installed_versions(),
     }
     write_text(request.out / RESULT, json.dumps(result, indent=2) + "\n")
     return result
@@ -79,17 +76,3 @@ def _volumes(request: Request) -> list[dict[str, Any]]:
         }
         for image in request.images
     ]
-
-
-def _scores(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text()))
-
-
-def _versions(packages: Sequence[str] = ("torch", "monai", "pytorch-ignite", "numpy")) -> dict[str, str]:
-    found = {"bundle": bundle_version(), "python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -23,7 +23,7 @@ from scripts.command.bundle import BUNDLE, parser_at_work
 from scripts.trainer import last_iteration
 from scripts.volume_io.replacement import write_text
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "installed_versions"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class RunRecord:
             "folder": os.getcwd(),
             "command": _command(processes),
             "machine": {**_machine(), "device": _device(engine), "processes": processes},
-            "versions": _versions(),
+            "versions": installed_versions(),
             "code": _code(),
         }
         self.runs = [*(self._earlier() if engine.state.iteration else []), run]
@@ -138,8 +138,8 @@ def _device(engine: Any) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _versions() -> dict[str, str]:
-    """Of the bundle, of Python, and of the packages that the bundle's metadata name."""
+def installed_versions() -> dict[str, str]:
+    """Return versions of the bundle, of Python, and of the packages that the bundle's metadata name."""
     metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
     found = {"bundle": str(metadata["version"]), "python": platform.python_version()}
     for name in ("torch", "monai", "numpy", *metadata["required_packages_version"]):
