@@ -20,7 +20,7 @@ _VOXELS = 2e6
 """Voxels of Y that decoding, table and page together get through in a second, roughly."""
 _WARM_UP, _CYCLE = 3.0, 13.0
 """Passes of a generator that an iteration takes for each patch: forward and backward count as three, discriminators as
-one. Measured on two cores, an iteration of CySGAN takes four times as long as one of the warm-up."""
+one. A guess for the time until CySGAN has shown its own rate."""
 
 
 def expected_passes(request: Request) -> dict[str, float]:
