@@ -251,7 +251,7 @@ def test_maps_have_a_plan_from_the_first_block_on_and_none_of_another_scale_is_m
     with pytest.raises(InputError, match=r"scale: \[1\.0, 1\.0, 1\.0\] there, \[1\.0, 0\.5, 0\.5\] now"):
         predict_volume(stored, out, planned(0.6, 0.5), block=(16, 32, 32))
     assert read_plan(out) == before and before is not None
-    # thresholds do not change the maps: those of the run that completes them count
+    # thresholds do not change the maps: the run that completes them has the last word
     predict_volume(stored, out, planned(0.4), block=(16, 32, 32), schedule=Schedule(shard=1, shards=2))
     after = read_plan(out)
     assert after is not None and after.keys["decoder"]["seed_distance"] == 0.4

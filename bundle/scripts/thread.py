@@ -64,7 +64,7 @@ class OtherLoad:
         """Seconds that passed on all cores together, that were used, and that this process and its workers used."""
         mine = os.sched_getaffinity(0)
         cores = [times for number, times in enumerate(psutil.cpu_times(percpu=True)) if number in mine]
-        whole = sum(sum(times[:8]) for times in cores)  # those of guests, which follow, are in user and nice already
+        whole = sum(sum(times[:8]) for times in cores)  # what follows, times of guests, is in user and nice already
         own = 0.0
         for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
             with suppress(psutil.Error):  # ended meanwhile

@@ -72,7 +72,7 @@ def adapt(
     it, all results of the command are there, arrays are stored in its folder `volumes`, and the same call resumes.
     Commands that run meanwhile print on the terminal where Python was started.
 
-    Disk: the arrays, and about 8 bytes for each voxel of Y. Memory: that of the command's training.
+    Disk: the arrays, and about 8 bytes for each voxel of Y. Memory: as much as the command's training takes.
 
     Args:
         image_x: labelled source: an array (Z, Y, X), the name of a file, or a list of these.

@@ -76,7 +76,7 @@ def segment(
     Args:
         image: (Z, Y, X) of any integer or float type; or the name of a file, as for `scripts.volume_io.read_volume`.
         model: model.pt by its name, or what `adapt` returned, or a state dict.
-        voxel_size: (z, y, x) in micrometres, for the scale where the model knows that of its training; by default what
+        voxel_size: (z, y, x) in micrometres, for the scale where the model knows its training's; by default what
             the file states.
         maps: return the maps as well.
         progress: show bars.

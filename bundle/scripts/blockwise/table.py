@@ -54,7 +54,7 @@ def write_table(path: Path, instances: Mapping[str, np.ndarray], names: Sequence
 
 
 def columns_of(instances: Mapping[str, np.ndarray], names: Sequence[str], scale: float) -> dict[str, np.ndarray]:
-    """Return the columns by name, see `write_table`; those of seeds only where these were measured."""
+    """Return the columns by name, see `write_table`; columns of seeds only where seeds were measured."""
     voxels = instances["voxels"]
     columns = {"id": instances["ids"], "voxels": voxels}
     for index, axis in enumerate("zyx"):

@@ -104,7 +104,7 @@ def check_inference(
     Raises:
         InputError: a file is missing or no volume, a label or the weights do not fit, an output cannot be written,
             two volumes would give outputs of the same name, the decoder takes other maps, the network cannot be
-            applied in that way, or voxels are more than 20 times those of training.
+            applied in that way, or voxels are more than 20 times as large as training's.
     """
     check_decoder(representation, decoder)
     items = _scored(volume_items(image) if _are_items(image) else volume_items(image, label), label is not None)
@@ -175,7 +175,7 @@ def _scored(items: Sequence[dict[str, str]], needs_label: bool) -> list[dict[str
 
 
 def _check_sizes(items: Sequence[Mapping[str, str]], inferer: Any) -> None:
-    """See that voxels are not so unlike those of training that a unit is wrong."""
+    """See that voxels are not so unlike training's that a unit is wrong."""
     trained = getattr(inferer, "training_voxel_size", None)
     for item in items if trained is not None else ():
         physical_scale(inferer.scale, trained, open_volume(item["image"]).voxel_size, item["image"])

@@ -25,7 +25,7 @@ Inferer = TypeVar("Inferer", bound="MapInferer")
 def for_voxel_size(inferer: Inferer, voxel_size: Sequence[float] | None, name: object = "") -> Inferer:
     """Return an inferer that shows the network the objects of a volume as large as those that it learned.
 
-    The scale becomes that of `physical_scale`, and the padding covers the same lengths. The window, which is in voxels
+    The scale comes from `physical_scale`, and the padding covers the same lengths. The window, which is in voxels
     of the network, stays, and so do the network's time and memory for each window. `voxel_factor` says how many voxels
     an object has here for each one that it had in training, by which the decoder's sizes are to be multiplied.
 
@@ -42,7 +42,7 @@ def for_voxel_size(inferer: Inferer, voxel_size: Sequence[float] | None, name: o
     if scale == inferer.scale or voxel_size is None or trained is None:
         return inferer
     words = tuple(" x ".join(f"{side:.4g}" for side in sides) for sides in (scale, inferer.scale, voxel_size, trained))
-    logger.info("%s: scale %s instead of %s, since its voxels are %s µm and those of training %s µm.", name, *words)
+    logger.info("%s: scale %s instead of %s, since its voxels are %s µm and training's were %s µm.", name, *words)
     own = copy.copy(inferer)
     own.voxel_factor = voxel_factor(scale, inferer.scale)
     factors = [before / now for before, now in zip(inferer.scale, scale, strict=True)]

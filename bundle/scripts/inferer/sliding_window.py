@@ -117,7 +117,7 @@ class MapInferer(SlidingWindowInferer):
 
         Raises:
             InputError: if `inputs` is no batch of one-channel volumes, the network returns another shape, or the voxel
-                size is more than 20 times that of training.
+                size is more than 20 times training's.
         """
         check_images(inputs)
         own = for_images(self, inputs)

@@ -71,9 +71,7 @@ def serve(
     write_app(app, sample, configs)
     training = f"with {keys['image_y']} as Y" if "image_y" in keys else "not possible without --image_y"
     if "image_y" in keys and (others := other_than_model(configs["train"], weights)):
-        training += (
-            f"; {', '.join(others)} will differ from those of {weights.name}, unless --config names its overlays"
-        )
+        training += f"; {', '.join(others)} will differ from {weights.name}, unless --config names its overlays"
     print(f"MONAI Label {version}: {MODEL}, volumes of {studies}, at")
     print(f"{access.address(str(host), port)}\n{NOTE if access.token else NO_TOKEN}\ntraining: {training}", flush=True)
     _start(app, ["--studies", os.path.abspath(studies), "--host", str(host), "--port", str(port)], access, served)

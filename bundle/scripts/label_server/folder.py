@@ -128,7 +128,7 @@ def _merged(base: str, overlays: Sequence[Source], keys: Mapping[str, Any], *fir
 
 
 def _of(base: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of an overlay that a base has; inference has those of label_server.yaml, too."""
+    """The keys of an overlay that a base has; inference has the keys of label_server.yaml, too."""
     known = shipped(base).content.keys() | (_client().content.keys() if base == "inference" else set())
     return {key: value for key, value in content.items() if key not in MARKS and _root(key) in known}
 

@@ -57,7 +57,7 @@ def write_html(
         out: the page, by default report.html in `run`.
         image: volume of Y (any format that inference reads); by default the training's, where `instances` are given: of
             several the one that they are named after.
-        instances: what inference made of it. How it was made is read from its plan, or from that of the maps beside it.
+        instances: what inference made of it. How it was made is read from its plan, or from its maps.
         label_y: labels of the same volume, drawn as white outlines.
         label_x: labels of X, one file, a pattern or a list; by default those of the training.
         metrics: JSON of the scores.

@@ -1,4 +1,4 @@
-"""How a result was made, in words: what the plan in its file, or in that of its maps, says."""
+"""How a result was made, in words: what the plan in its file, or in the file of its maps, says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Origin(NamedTuple):
 
 
 def result_plan(result: str) -> tuple[str, Plan | None]:
-    """Return the plan of instances or maps, and the file that has it: their own, or that of the maps beside them.
+    """Return the plan of instances or maps, and the file that has it: their own, or the maps beside them.
 
     Inference writes `Y_maps.h5` beside `Y_instances.tif`; TIFF and NIfTI themselves carry no plan.
 

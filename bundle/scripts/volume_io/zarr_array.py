@@ -143,7 +143,7 @@ def _together(array: Array) -> Iterator[None]:
 
 async def _others() -> None:
     task: Any = asyncio.current_task()
-    _waiting.add(task)  # so that of two threads that wait, the second one does not wait for the first one
+    _waiting.add(task)  # two threads may wait: the second one does not wait for the first one
     if tasks := asyncio.all_tasks().difference(_waiting):
         await asyncio.wait(tasks)
 

@@ -25,7 +25,7 @@ def main(
     target: str | None = None,
     **options: Any,
 ) -> None:
-    """Decode maps to a volume of instances: without a flag, to those of the inference that wrote the maps.
+    """Decode maps to a volume of instances: without a flag, as the inference that wrote the maps did.
 
     Maps carry their plan: the target and every threshold that inference used. Flags override the plan, and a line says
     which value is from where. HDF5 and Zarr outputs carry the plan with the thresholds that were used.

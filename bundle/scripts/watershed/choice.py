@@ -34,7 +34,7 @@ class Choice(NamedTuple):
     origins: Mapping[str, str]
 
     def __str__(self) -> str:
-        """All options in a line, those of one origin together."""
+        """All options in a line, grouped by where they are from."""
         shown = {name: _shown(value) for name, value in self.decoder.options.items()}
         groups: dict[str, list[str]] = {}
         for name, origin in self.origins.items():
