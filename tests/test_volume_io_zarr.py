@@ -523,6 +523,18 @@ def test_attributes_that_a_kill_prevented_are_written_by_the_next_run(tmp_path: 
     assert create_zarr(tmp_path / "a.zarr", **options).voxel_size == SIZE
 
 
+def test_an_array_of_which_only_attributes_are_there_is_completed(tmp_path: Path) -> None:
+    """Another process has just begun it, or was killed: the two files of version 2 are written in any order."""
+    options: dict[str, Any] = {"shape": (4, 5, 6), "dtype": "u1", "chunks": (2, 2, 2), "voxel_size": SIZE}
+    create_zarr(tmp_path / "a.zarr", **options)
+    (tmp_path / "a.zarr" / "0" / ".zarray").unlink()
+    assert create_zarr(tmp_path / "a.zarr", **options).voxel_size == SIZE
+    (tmp_path / "b.zarr" / "0" / "inner").mkdir(parents=True)  # a group of another program, and what is in it
+    (tmp_path / "b.zarr" / "0" / ".zattrs").write_text("{}")
+    with pytest.raises(InputError, match="there is a group already"):
+        create_zarr(tmp_path / "b.zarr", **options)
+
+
 @FORMATS
 def test_volumes_go_through_pickle(tmp_path: Path, zarr_format: int) -> None:
     volume = open_volume(stored(tmp_path / "a.zarr", zarr_format))

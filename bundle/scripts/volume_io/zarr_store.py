@@ -146,7 +146,7 @@ def create_zarr(
     stated: dict[str, Any] = {SIZE_ATTRIBUTES[0]: list(size)} if size else {}
     stated |= {NAMES_ATTRIBUTE: list(channel_names)} if channel_names else {}
     try:
-        if node_at(folder) is None:
+        if (node := node_at(folder)) is None or _is_begun(node):
             for group in reversed([folder, *folder.parents][1 : 1 + len(Path(dataset).parts)]):
                 write_attributes(group, zarr_format, {})
             zarr_array.make_array(folder, zarr_format, sizes, kind, parts, fill_value, stated)
@@ -179,6 +179,12 @@ def _volume(chosen: Choice, name: str, axes: tuple[int, ...], absent: Absent | N
     return ZarrVolume(
         node, Layout(name, node.shape, node.dtype, node.chunks, axes, chosen.voxel_size, names, absent=absent)
     )
+
+
+def _is_begun(node: Node) -> bool:
+    """Whether an array of version 2 has attributes alone: another process makes it now, or was killed meanwhile."""
+    is_whole = node.is_array or node.zarr_format == 3 or (node.path / ".zgroup").is_file()
+    return not (is_whole or any(entry.is_dir() for entry in node.path.iterdir()))
 
 
 def _check_same(
