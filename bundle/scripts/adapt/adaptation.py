@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripts.adapt.array import is_name
 from scripts.adapt.command import adapt_files
 from scripts.adapt.stored import Stored, is_list
 from scripts.checkpoint.weights import save_atomically
@@ -21,6 +20,7 @@ from scripts.errors import InputError
 from scripts.plan import Plan
 from scripts.plan.weights import plan_of_state, read_weights
 from scripts.volume_io import read_volume
+from scripts.volume_io.paths import is_name
 
 __all__ = ["Adapted", "adapt"]
 

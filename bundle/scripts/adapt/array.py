@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 from scripts.errors import InputError
 from scripts.volume_io.adapter import VolumeReader
 from scripts.volume_io.files import load
+from scripts.volume_io.paths import is_name
 from scripts.volume_io.unit import as_voxel_size
 from scripts.volume_io.volume import Volume, diagonal_affine, native, numeric
 
-__all__ = ["ArrayReader", "as_volume", "checked_size", "is_name"]
+__all__ = ["ArrayReader", "as_volume", "checked_size"]
 
 VoxelSize = tuple[float, float, float]
 
@@ -32,11 +32,6 @@ class ArrayReader(VolumeReader):
     def load(self, name: str) -> Volume:
         """Return the volume."""
         return self.volume
-
-
-def is_name(volume: Any) -> bool:
-    """Whether a volume is given by the name of a file."""
-    return isinstance(volume, str | os.PathLike)
 
 
 def as_volume(image: Any, name: str, voxel_size: Sequence[float] | None = None) -> Volume:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripts.adapt.array import as_volume, checked_size, is_name
+from scripts.adapt.array import as_volume, checked_size
 from scripts.check.array import check_image, check_label
 from scripts.errors import InputError
 from scripts.volume_io import read_volume, write_volume
+from scripts.volume_io.paths import is_name
 from scripts.volume_io.volume import Volume
 
 __all__ = ["Stored", "is_list"]

@@ -19,6 +19,7 @@ __all__ = [
     "decoding",
     "existing",
     "format_of",
+    "is_name",
     "is_store",
     "is_zarr",
     "split_dataset",
@@ -32,6 +33,11 @@ SUFFIXES = {
 }
 # one of these makes a folder an array or a group of a Zarr store, versions 3 and 2
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+
+
+def is_name(value: object) -> bool:
+    """Whether a volume, or a model, is given by the name of its file."""
+    return isinstance(value, str | os.PathLike)
 
 
 def split_dataset(spec: str | os.PathLike[str]) -> tuple[Path, str | None]:
