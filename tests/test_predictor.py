@@ -12,7 +12,7 @@ SHIPPED = BUNDLE / "models" / "model.pt"
 def test_a_predictor_has_the_values_of_the_plan_with_the_changes():
     predictor = Predictor.of(SHIPPED, {"overlap": 0.25, "seed_distance": 0.5}, {"inferer::progress": False})
     assert predictor.part("inferer").overlap == 0.25
-    assert predictor.part("decoder").seed_distance == 0.5
+    assert predictor.part("decoder").options["seed_distance"] == 0.5
     assert predictor.plan.keys["overlap"] == 0.25
     assert not predictor.network.training
 
