@@ -13,10 +13,12 @@ from scripts.metrics import contingency
 from scripts.metrics.measure import join, measure
 from scripts.predictor import Predictor
 
-__all__ = ["AGAIN", "Repeated", "repeat"]
+__all__ = ["AGAIN", "OVERLAP", "Repeated", "predictor_of", "repeat"]
 
 AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
+OVERLAP = 0.125
+"""Of windows while judging: a third of the windows that 0.5 has, whatever the plan of the model says."""
 TILE = 64
 """Side in voxels of the cubes that a score's margin of error is drawn from."""
 
@@ -44,6 +46,18 @@ class Repeated:
     def confidence(self) -> np.ndarray:
         """(N,) share of the perturbations under which each instance is found again."""
         return (self.iou > AGAIN).mean(axis=1)
+
+
+def predictor_of(model: Any) -> Predictor:
+    """Return a model as it is judged: with windows that overlap little, and without progress bars.
+
+    Args:
+        model: model.pt by its name, or a state dict.
+
+    Raises:
+        InputError: as `Predictor.of`.
+    """
+    return Predictor.of(model, {"overlap": OVERLAP}, {"inferer::progress": False, "decode::progress": False})
 
 
 def repeat(
