@@ -18,7 +18,7 @@ __all__ = ["AGAIN", "OVERLAP", "Repeated", "predictor_of", "repeat"]
 AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
 OVERLAP = 0.125
-"""Of windows while judging: a third of the windows that 0.5 has, whatever the plan of the model says."""
+"""Of windows while judging: a fifth of the windows that 0.5 has, whatever the plan of the model says."""
 TILE = 64
 """Side in voxels of the cubes that a score's margin of error is drawn from."""
 
