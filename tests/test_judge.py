@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scripts.judge import PERTURBATIONS, Perturbation, difference, estimate, repeat
-from scripts.judge.estimate import consistency
+from scripts.judge import PERTURBATIONS, Perturbation, Tally, difference, estimate, repeat
 
 
 class Thresholded:
@@ -41,7 +40,7 @@ def test_what_a_change_removes_is_not_found_again():
     assert found.confidence.tolist() == [1, 0.5]
     # Two of the three instances of both segmentations have a partner; without a change all four have one.
     assert found.counts.sum(axis=0).tolist() == [[2, 3], [4, 4]]
-    assert consistency(found.counts) == pytest.approx((2 / 3 + 1) / 2)
+    assert Tally.of([found]).f1.mean() == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_a_turned_volume_is_compared_in_its_own_place():
@@ -52,7 +51,14 @@ def test_a_turned_volume_is_compared_in_its_own_place():
 
 def test_an_empty_result_is_not_steady():
     found = repeat(Thresholded(), striped(-0.9, -0.9))
-    assert estimate(found.counts).value == 0
+    assert estimate(Tally.of([found])).value == 0
+
+
+def test_certainty_is_what_the_foreground_map_is_decided_about():
+    # 0.9 and 0.2 are 241 and 152 of 255: the undecided part is 14 / 255 of one half and 103 / 255 of the other.
+    found = Tally.of([repeat(Thresholded(), striped(0.9, 0.2), [Perturbation("none")])])
+    assert found.certainty == pytest.approx(1 - (14 + 103) / 255 / 2)
+    assert found.score == found.certainty
 
 
 def test_dropout_is_drawn_for_each_window_and_ends_with_the_prediction():
@@ -76,23 +82,27 @@ def test_perturbations_keep_the_range_of_a_volume_but_for_noise():
         assert changed.abs().max() <= (1.6 if "noise" in one.name else 1)
 
 
-def counts_of(*shares, tiles=40, seed=0):
-    """Counts (T, 1, 2) of a candidate that finds each share of 20 instances again, with some noise."""
-    again = np.random.default_rng(seed).binomial(20, shares[0], tiles)
-    return np.stack([again, np.full(tiles, 20)], axis=1)[:, None].astype(float)
+def tally(again):
+    """A candidate that finds so many of 20 instances again in each tile, and is certain."""
+    counts = np.stack([again, np.full(len(again), 20.0)], axis=1)
+    return Tally(counts[:, None], np.ones((len(again), 2)))
+
+
+def drawn(tiles=40, seed=0):
+    return tally(np.random.default_rng(seed).binomial(20, 0.7, tiles))
 
 
 def test_about_nine_intervals_of_ten_hold_the_true_value():
-    found = [estimate(counts_of(0.7, seed=seed)) for seed in range(50)]
+    found = [estimate(drawn(seed=seed)) for seed in range(50)]
     assert 40 <= sum(one.low < 0.7 < one.high for one in found) <= 50
-    few, many = estimate(counts_of(0.7, tiles=10)), estimate(counts_of(0.7, tiles=400))
+    few, many = estimate(drawn(tiles=10)), estimate(drawn(tiles=400))
     assert many.high - many.low < (few.high - few.low) / 3
 
 
 def test_a_difference_is_paired_by_tile():
     # Tiles differ much, candidates little and always in one direction: only pairs can tell.
-    again = np.random.default_rng(0).integers(2, 18, 40).astype(float)
-    one, other = (np.stack([again + more, np.full(40, 20)], axis=1)[:, None] for more in (1, 0))
+    again = np.random.default_rng(0).integers(2, 18, 40)
+    one, other = tally(again + 1), tally(again)
     assert estimate(one).low < estimate(other).high
     assert difference(one, other).low > 0
     assert difference(one, one).value == 0

@@ -19,7 +19,7 @@ AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
 OVERLAP = 0.125
 """Of windows while judging: a fifth of the windows that 0.5 has, whatever the plan of the model says."""
-TILE = 64
+TILE = 32
 """Side in voxels of the cubes that a score's margin of error is drawn from."""
 
 
@@ -34,6 +34,8 @@ class Repeated:
         iou: (N, P) intersection over union with the best partner under each perturbation, 0 where there is none.
         counts: (T, P, 2) for each tile of the crop: instances found again, of both segmentations; and how many both
             have. F1 is the one divided by the other.
+        certain: (T, 2) for each tile: voxels of instances, less those that foreground and background share (the sum of
+            the smaller of p and 1 - p over the foreground map); and voxels of instances.
     """
 
     instances: np.ndarray
@@ -41,6 +43,7 @@ class Repeated:
     ids: np.ndarray
     iou: np.ndarray
     counts: np.ndarray
+    certain: np.ndarray
 
     @property
     def confidence(self) -> np.ndarray:
@@ -83,7 +86,8 @@ def repeat(
         of_first, of_other = _best_partners(instances, other, ids)
         columns.append(of_first)
         counts.append(_counted(tiles, of_first) + _counted(_tiles(other)[1], of_other))
-    return Repeated(instances, maps, ids, np.stack(columns, axis=1), np.stack(counts, axis=1))
+    found = np.stack(columns, axis=1), np.stack(counts, axis=1)
+    return Repeated(instances, maps, ids, *found, _certain(maps[0], instances))
 
 
 def _segmented(predictor: Predictor, volume: Any, turned: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -104,11 +108,28 @@ def _best_partners(first: np.ndarray, other: np.ndarray, ids: np.ndarray) -> tup
     return best[np.searchsorted(shared.truth, ids)], best_of_other[shared.prediction > 0]
 
 
+def _certain(foreground: np.ndarray, instances: np.ndarray) -> np.ndarray:
+    """See `Repeated.certain`; `foreground` is uint8."""
+    unsure = np.minimum(foreground, 255 - foreground)
+    tiles = _tile_counts(instances.shape)
+    sums = []
+    for volume in (unsure, instances > 0):
+        for axis, count in enumerate(tiles):
+            starts = [side * volume.shape[axis] // count for side in range(count)]
+            volume = np.add.reduceat(volume, starts, axis=axis, dtype=np.int64)
+        sums.append(volume.ravel())
+    return np.stack([sums[1] - sums[0] / 255, sums[1]], axis=1)
+
+
+def _tile_counts(shape: Sequence[int]) -> list[int]:
+    return [max(1, round(side / TILE)) for side in shape]
+
+
 def _tiles(instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids (N,), and for each the tile of its centre as one-hot rows (N, T)."""
     z, y, x = instances.shape
     found = join([measure(instances, np.empty((0, z, y, x)), (slice(0, z), slice(0, y), slice(0, x)), (z, y, x))])
-    tiles = [max(1, round(side / TILE)) for side in (z, y, x)]
+    tiles = _tile_counts((z, y, x))
     centre = found["position"] / np.maximum(found["voxels"], 1)[:, None]
     place = np.minimum((centre * tiles / (z, y, x)).astype(int), np.array(tiles) - 1)
     which = np.ravel_multi_index(tuple(place.T), tiles)

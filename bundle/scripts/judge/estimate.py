@@ -1,12 +1,18 @@
-"""The score of a candidate with its margin of error, and whether one candidate is better than another."""
+"""The score of a candidate with its margin of error, and whether one candidate is better than another.
+
+The score is consistency times certainty. Consistency is the mean F1 between the instances and those under each
+perturbation. Certainty is 1 less the share of the instances' volume that the foreground map is undecided about.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scripts.judge.consistency import Repeated
 
-__all__ = ["Estimate", "consistency", "difference", "estimate"]
+__all__ = ["Estimate", "Tally", "difference", "estimate"]
 
 DRAWS = 1000
 INTERVAL = (5.0, 95.0)
@@ -22,34 +28,66 @@ class Estimate:
     high: float
 
 
-def consistency(counts: np.ndarray) -> np.ndarray:
-    """Mean F1 over the perturbations; 0 under a perturbation where neither segmentation has an instance.
+@dataclass(frozen=True)
+class Tally:
+    """What was counted in the tiles of all crops of a candidate.
 
-    Args:
-        counts: (..., T, P, 2), see `Repeated.counts`; tiles are summed up.
-
-    Returns:
-        (...).
+    Attributes:
+        counts: (..., T, P, 2), see `Repeated.counts`.
+        certain: (..., T, 2), see `Repeated.certain`.
     """
-    again, both = np.moveaxis(counts.sum(axis=-3), -1, 0)
-    return np.divide(again, both, out=np.zeros_like(again, dtype=float), where=both > 0).mean(axis=-1)
+
+    counts: np.ndarray
+    certain: np.ndarray
+
+    @classmethod
+    def of(cls, crops: Sequence[Repeated]) -> Tally:
+        """Put the tiles of crops together."""
+        return cls(np.concatenate([one.counts for one in crops]), np.concatenate([one.certain for one in crops]))
+
+    @property
+    def f1(self) -> np.ndarray:
+        """(..., P) F1 under each perturbation; 0 where neither segmentation has an instance."""
+        return _ratio(self.counts.sum(axis=-3))
+
+    @property
+    def certainty(self) -> np.ndarray:
+        """(...) from 0 to 1; 0 where nothing was found."""
+        return _ratio(self.certain.sum(axis=-2)).clip(0, 1)
+
+    @property
+    def score(self) -> np.ndarray:
+        """(...) mean F1 times certainty."""
+        return self.f1.mean(axis=-1) * self.certainty
+
+    def drawn(self, often: np.ndarray) -> Tally:
+        """Return the tiles, each multiplied by how often it was drawn, (D, T); one tile stands for all of a draw."""
+        counts, certain = np.einsum("dt,tpk->dpk", often, self.counts), np.einsum("dt,tk->dk", often, self.certain)
+        return Tally(counts[:, None], certain[:, None])
 
 
-def estimate(counts: np.ndarray, seed: int = 0) -> Estimate:
-    """Estimate the consistency of a candidate from the tiles of all crops, (T, P, 2)."""
-    low, high = np.percentile(_drawn(counts, seed), INTERVAL)
-    return Estimate(float(consistency(counts)), float(low), float(high))
+def estimate(tally: Tally, seed: int = 0) -> Estimate:
+    """Estimate the score of a candidate."""
+    return _estimate(float(tally.score), _draws(tally, seed))
 
 
-def difference(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Estimate:
-    """Estimate by how much the first candidate is steadier, on the same tiles (T, P, 2): the draws are paired."""
-    low, high = np.percentile(_drawn(one, seed) - _drawn(other, seed), INTERVAL)
-    return Estimate(float(consistency(one) - consistency(other)), float(low), float(high))
+def difference(one: Tally, other: Tally, seed: int = 0) -> Estimate:
+    """Estimate by how much the first candidate is better than the other one, on the same tiles: draws are paired."""
+    return _estimate(float(one.score - other.score), _draws(one, seed) - _draws(other, seed))
 
 
-def _drawn(counts: np.ndarray, seed: int) -> np.ndarray:
-    """Consistency of draws of tiles with replacement, (DRAWS,)."""
-    which = np.random.default_rng(seed).integers(len(counts), size=(DRAWS, len(counts)))
-    # As sums over how often each tile was drawn: the draws themselves would be as large as all tiles.
-    often = np.stack([np.bincount(draw, minlength=len(counts)) for draw in which])
-    return consistency(np.einsum("dt,tpk->dpk", often, counts)[:, None])
+def _estimate(value: float, draws: np.ndarray) -> Estimate:
+    low, high = np.percentile(draws, INTERVAL)
+    return Estimate(value, float(low), float(high))
+
+
+def _draws(tally: Tally, seed: int) -> np.ndarray:
+    """Scores of draws of tiles with replacement, (DRAWS,)."""
+    tiles = len(tally.counts)
+    which = np.random.default_rng(seed).integers(tiles, size=(DRAWS, tiles))
+    return tally.drawn(np.stack([np.bincount(draw, minlength=tiles) for draw in which])).score
+
+
+def _ratio(pairs: np.ndarray) -> np.ndarray:
+    part, whole = np.moveaxis(pairs, -1, 0).astype(float)
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
