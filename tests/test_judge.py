@@ -58,7 +58,7 @@ def test_certainty_is_what_the_foreground_map_is_decided_about():
     # 0.9 and 0.2 are 241 and 152 of 255: the undecided part is 14 / 255 of one half and 103 / 255 of the other.
     found = Tally.of([repeat(Thresholded(), striped(0.9, 0.2), [Perturbation("none")])])
     assert found.certainty == pytest.approx(1 - (14 + 103) / 255 / 2)
-    assert found.score == found.certainty
+    assert found.score == pytest.approx(found.certainty**0.5)
 
 
 def test_dropout_is_drawn_for_each_window_and_ends_with_the_prediction():

@@ -1,7 +1,8 @@
 """The score of a candidate with its margin of error, and whether one candidate is better than another.
 
-The score is consistency times certainty. Consistency is the mean F1 between the instances and those under each
-perturbation. Certainty is 1 less the share of the instances' volume that the foreground map is undecided about.
+The score is the F1 between the instances and those under the perturbation that they survive least, times the root of
+their certainty: 1 less the share of their volume that the foreground map is undecided about. The mean F1 over the
+perturbations, and either factor alone, ranked candidates less well; see docs/JUDGING.md.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class Tally:
 
     @property
     def score(self) -> np.ndarray:
-        """(...) mean F1 times certainty."""
-        return self.f1.mean(axis=-1) * self.certainty
+        """(...) lowest F1 times the root of certainty."""
+        return self.f1.min(axis=-1) * np.sqrt(self.certainty)
 
     def drawn(self, often: np.ndarray) -> Tally:
         """Return the tiles, each multiplied by how often it was drawn, (D, T); one tile stands for all of a draw."""

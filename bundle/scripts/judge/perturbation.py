@@ -68,4 +68,4 @@ PERTURBATIONS = (
     Perturbation("dropout 0.2", dropout=0.2),
     Perturbation("turned 180°", lambda volume, _: volume.flip(-1, -2), turned=True),
 )
-"""The six that a score is the mean over."""
+"""The six that a candidate has to survive."""

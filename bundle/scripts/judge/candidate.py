@@ -1,0 +1,89 @@
+"""One candidate judged on crops: score, vetoes and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scripts.judge.consistency import Repeated, predictor_of, repeat
+from scripts.judge.estimate import Estimate, Tally, estimate
+from scripts.judge.evidence import Surroundings
+from scripts.judge.perturbation import PERTURBATIONS
+from scripts.judge.veto import vetoes
+from scripts.volume_io.grid import Box
+
+__all__ = ["Judgement", "VolumeCrops", "judge_model"]
+
+
+@dataclass(frozen=True)
+class VolumeCrops:
+    """A volume and the crops of it that candidates are judged on.
+
+    Attributes:
+        image: name of the file.
+        boxes: (z, y, x) of the crops.
+        seen: what the image alone says about each.
+    """
+
+    image: str
+    boxes: Sequence[Box]
+    seen: Sequence[Surroundings]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of a candidate without labels.
+
+    Attributes:
+        name: of its file.
+        tally: what was counted, of all crops.
+        score: with its interval.
+        vetoes: what speaks against it, in words.
+        crops: instances (z, y, x) of each crop.
+    """
+
+    name: str
+    tally: Tally
+    score: Estimate
+    vetoes: Sequence[str]
+    crops: Sequence[np.ndarray]
+
+    def facts(self) -> dict[str, Any]:
+        """What judge.json has of it."""
+        voxels = sum(crop.size for crop in self.crops)
+        by_change = {one.name: round(float(f1), 4) for one, f1 in zip(PERTURBATIONS, self.tally.f1, strict=True)}
+        return {
+            "name": self.name,
+            "score": {key: round(value, 4) for key, value in vars(self.score).items()},
+            "certainty": round(float(self.tally.certainty), 4),
+            "f1": by_change,
+            "vetoes": list(self.vetoes),
+            "instances": sum(len(np.unique(crop[crop > 0])) for crop in self.crops),
+            "foreground_share": round(sum(np.count_nonzero(crop) for crop in self.crops) / voxels, 4),
+        }
+
+
+def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> Judgement:
+    """Judge a model on crops of volumes.
+
+    Memory: 8 bytes per voxel of one whole volume, as the network sees it, and 40 per voxel of a crop.
+
+    Args:
+        model: model.pt by its name, or a state dict.
+        volumes: what to look at.
+        name: what to call it; by default the name of its file.
+
+    Raises:
+        InputError: the model or a volume is not as expected.
+    """
+    predictor = predictor_of(model)
+    found: list[Repeated] = []
+    for volume in volumes:
+        grey = predictor.grey(volume.image)
+        found += [repeat(predictor, grey[(slice(None), *box)][None]) for box in volume.boxes]
+    crops = [one.instances for one in found]
+    against = vetoes(crops, [seen for volume in volumes for seen in volume.seen])
+    tally = Tally.of(found)
+    return Judgement(name or predictor.name, tally, estimate(tally), against, crops)

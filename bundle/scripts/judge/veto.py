@@ -1,0 +1,67 @@
+"""What speaks against a result, in words: reasons not to trust it, whatever its score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import fastremap
+import numpy as np
+from scripts.judge.evidence import Surroundings
+from scripts.match_domains.intensity import label_polarity
+
+__all__ = ["vetoes"]
+
+FEWEST = 10
+"""Instances of all crops together; of fewer no score is worth anything."""
+LARGEST = 0.5
+"""Share of all that is found which one instance may hold."""
+SHARE = 2.0
+"""Factor between the foreground and what stands out in the image."""
+EVIDENCE = 0.1
+"""Least share of what is found that stands out in the image."""
+
+
+def vetoes(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> list[str]:
+    """Say what speaks against instances.
+
+    Memory: 12 bytes per voxel of a crop.
+
+    Args:
+        instances: (Z, Y, X) of each crop, 0 for background.
+        seen: what the image says about each of them.
+    """
+    sizes = np.concatenate([_sizes(crop) for crop in instances])
+    if not len(sizes):
+        return ["nothing is found"]
+    return [*_by_size(sizes), *_by_image(instances, seen)]
+
+
+def _sizes(crop: np.ndarray) -> np.ndarray:
+    ids, voxels = fastremap.unique(crop, return_counts=True)
+    return voxels[ids > 0]
+
+
+def _by_size(sizes: np.ndarray) -> Iterator[str]:
+    if len(sizes) < FEWEST:
+        yield f"only {len(sizes)} instances are found, expected {FEWEST} or more"
+    if len(sizes) > 1 and sizes.max() > LARGEST * sizes.sum():
+        yield f"one instance holds {100 * sizes.max() / sizes.sum():.0f} % of all that is found"
+
+
+def _by_image(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> Iterator[str]:
+    inside = np.concatenate([one.crop[crop > 0] for crop, one in zip(instances, seen, strict=True)])
+    outside = np.concatenate([one.crop[crop == 0] for crop, one in zip(instances, seen, strict=True)])
+    if label_polarity((inside, outside)) is None:
+        yield "instances are as bright as what is around them"
+        return
+    if seen[0].bright is None:
+        return  # size and threshold depend on the polarity
+    if inside.mean() < outside.mean():
+        yield f"instances are {'darker' if seen[0].bright else 'brighter'} than what is around them, objects are not"
+    expected = np.mean([one.outstanding.mean() for one in seen])
+    share = len(inside) / (len(inside) + len(outside))
+    if expected and max(share / expected, expected / share) > SHARE:
+        yield f"instances fill {100 * share:.0f} % of the volume, what stands out in the image {100 * expected:.0f} %"
+    covered = np.mean(np.concatenate([one.outstanding[crop > 0] for crop, one in zip(instances, seen, strict=True)]))
+    if covered < EVIDENCE:
+        yield f"only {100 * covered:.0f} % of what is found stands out in the image"

@@ -1,0 +1,87 @@
+"""Known ways to fail are named, and a right result is not vetoed."""
+
+import numpy as np
+import pytest
+from scripts.classical import classical_foreground
+from scripts.judge.crop import chosen_crops
+from scripts.judge.evidence import Surroundings, whole_image
+from scripts.judge.veto import vetoes
+from skimage.measure import label as components
+
+SHAPE = (32, 96, 96)
+
+
+def balls(shape=SHAPE, apart=16, radius=5.0):
+    """Labels of balls on a grid."""
+    places = np.stack(np.meshgrid(*[np.arange(side) for side in shape], indexing="ij"))
+    nearest = np.minimum(places // apart * apart + apart // 2, np.array(shape).reshape(3, 1, 1, 1) - 1)
+    mask = ((places - nearest) ** 2).sum(axis=0) <= radius**2
+    return components(mask).astype(np.int32)
+
+
+def image_of(labels, bright=True):
+    grey = np.where(labels > 0, 160.0, 60.0) + np.random.default_rng(0).normal(0, 12, labels.shape)
+    return np.clip(grey if bright else 255 - grey, 0, 255).astype(np.uint8)
+
+
+TRUTH = balls()
+BOX = tuple(slice(0, side) for side in SHAPE)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["bright", "dark"])
+def seen(request):
+    return whole_image(image_of(TRUTH, request.param), [BOX])
+
+
+def test_the_truth_is_not_vetoed(seen):
+    assert vetoes([TRUTH], seen) == []
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (np.zeros_like(TRUTH), "nothing is found"),
+        ((TRUTH > 0).astype(np.int32), "only 1 instances"),
+        (np.where(TRUTH <= 5, TRUTH, 0), "only 5 instances"),
+        (np.where(TRUTH == 0, 1, TRUTH + 1), "one instance holds"),
+        (np.where(TRUTH == 0, 1 + np.arange(SHAPE[2]) // 8, 0), "than what is around them"),
+        (np.where(TRUTH % 4 == 1, TRUTH, 0), "instances fill"),
+        (np.where(TRUTH == 0, 1 + np.arange(SHAPE[2]) // 8, 0), "stands out in the image"),
+    ],
+    ids=["empty", "one instance", "few", "background is one", "swapped", "a quarter", "no evidence"],
+)
+def test_a_known_way_to_fail_is_named(seen, result, words):
+    assert words in "; ".join(vetoes([result], seen))
+
+
+def test_a_copy_of_the_otsu_mask_is_no_reason_for_a_veto_where_it_parts_the_objects(seen):
+    copy = components(classical_foreground(seen[0].crop, (1, 1, 1), background=10))
+    assert vetoes([copy], seen) == []
+
+
+def test_a_volume_without_objects_has_no_evidence_for_what_is_found_in_it():
+    noise = np.random.default_rng(1).normal(100, 10, SHAPE).astype(np.uint8)
+    assert vetoes([TRUTH], whole_image(noise, [BOX])) == ["instances are as bright as what is around them"]
+
+
+def test_where_the_polarity_is_unknown_the_image_vetoes_nothing():
+    seen = Surroundings((TRUTH == 0).astype(np.float32), None, (10.0, 10.0))
+    assert vetoes([TRUTH], [seen]) == []
+
+
+def test_crops_are_where_there_is_contrast_and_do_not_overlap():
+    image = np.full((16, 64, 64), 100, np.uint8)
+    image[:, 32:, :32] = image_of(TRUTH)[:16, :32, :32]
+    assert chosen_crops(image, (16, 32, 32), 1) == [(slice(0, 16), slice(32, 64), slice(0, 32))]
+    every = chosen_crops(image, (16, 32, 32), 9)
+    covered = np.zeros(image.shape, int)
+    for box in every:
+        covered[box] += 1
+    assert len(every) == 4
+    assert (covered == 1).all()
+
+
+def test_a_side_shorter_than_a_crop_is_taken_whole():
+    assert chosen_crops(np.zeros((8, 40, 20), np.uint8), (64, 32, 32), 3) == [
+        (slice(0, 8), slice(4, 36), slice(0, 20)),
+    ]
