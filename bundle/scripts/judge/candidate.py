@@ -42,6 +42,7 @@ class Judgement:
         score: with its interval.
         vetoes: what speaks against it, in words.
         crops: instances (z, y, x) of each crop.
+        confidences: of the instances of each crop, in the order of their ids, see `Repeated.confidence`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Judgement:
     score: Estimate
     vetoes: Sequence[str]
     crops: Sequence[np.ndarray]
+    confidences: Sequence[np.ndarray] = ()
 
     def facts(self) -> dict[str, Any]:
         """What judge.json has of it."""
@@ -86,4 +88,4 @@ def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> J
     crops = [one.instances for one in found]
     against = vetoes(crops, [seen for volume in volumes for seen in volume.seen])
     tally = Tally.of(found)
-    return Judgement(name or predictor.name, tally, estimate(tally), against, crops)
+    return Judgement(name or predictor.name, tally, estimate(tally), against, crops, [one.confidence for one in found])
