@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from scripts.metrics import contingency
 from scripts.metrics.measure import join, measure
 from scripts.predictor import Predictor
 
-__all__ = ["AGAIN", "OVERLAP", "Repeated", "predictor_of", "repeat"]
+__all__ = ["AGAIN", "OVERLAP", "Repeated", "best_partners", "perturbed", "predictor_of", "repeat"]
 
 AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
@@ -79,15 +79,22 @@ def repeat(
     maps, instances = _segmented(predictor, volume)
     ids, tiles = _tiles(instances)
     columns, counts = [], []
-    for number, perturbation in enumerate(perturbations):
-        generator = torch.Generator().manual_seed(seed * len(perturbations) + number)
-        with perturbation.within(predictor.network, generator):
-            _, other = _segmented(predictor, perturbation.change(volume, generator), perturbation.turned)
-        of_first, of_other = _best_partners(instances, other, ids)
+    for other in perturbed(predictor, volume, perturbations, seed):
+        of_first, of_other = best_partners(instances, other, ids)
         columns.append(of_first)
         counts.append(_counted(tiles, of_first) + _counted(_tiles(other)[1], of_other))
     found = np.stack(columns, axis=1), np.stack(counts, axis=1)
     return Repeated(instances, maps, ids, *found, _certain(maps[0], instances))
+
+
+def perturbed(
+    predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = PERTURBATIONS, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Give the instances (Z, Y, X) of a crop under each perturbation, see `repeat`."""
+    for number, perturbation in enumerate(perturbations):
+        generator = torch.Generator().manual_seed(seed * len(perturbations) + number)
+        with perturbation.within(predictor.network, generator):
+            yield _segmented(predictor, perturbation.change(volume, generator), perturbation.turned)[1]
 
 
 def _segmented(predictor: Predictor, volume: Any, turned: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +105,8 @@ def _segmented(predictor: Predictor, volume: Any, turned: bool = False) -> tuple
     return np.asarray(found["maps"]), np.asarray(found["instances"])[0]
 
 
-def _best_partners(first: np.ndarray, other: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest IoU of each instance of the first, in the order of `ids`, and of each of the other."""
+def best_partners(first: np.ndarray, other: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the highest IoU of each instance of the first, in the order of `ids`, and of each of the other."""
     shared = contingency(first, other)
     rows, columns, iou = shared.overlaps
     best, best_of_other = np.zeros(len(shared.truth)), np.zeros(len(shared.prediction))
