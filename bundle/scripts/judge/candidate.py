@@ -14,7 +14,7 @@ from scripts.judge.perturbation import PERTURBATIONS
 from scripts.judge.veto import vetoes
 from scripts.volume_io.grid import Box
 
-__all__ = ["Judgement", "VolumeCrops", "judge_model"]
+__all__ = ["Judgement", "VolumeCrops", "counted", "judge_model"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ class Judgement:
 
     def facts(self) -> dict[str, Any]:
         """What judge.json has of it."""
-        voxels = sum(crop.size for crop in self.crops)
         by_change = {one.name: round(float(f1), 4) for one, f1 in zip(PERTURBATIONS, self.tally.f1, strict=True)}
         return {
             "name": self.name,
@@ -62,9 +61,17 @@ class Judgement:
             "certainty": round(float(self.tally.certainty), 4),
             "f1": by_change,
             "vetoes": list(self.vetoes),
-            "instances": sum(len(np.unique(crop[crop > 0])) for crop in self.crops),
-            "foreground_share": round(sum(np.count_nonzero(crop) for crop in self.crops) / voxels, 4),
+            **counted(self.crops),
         }
+
+
+def counted(crops: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return the number of instances in crops (Z, Y, X), and the share of voxels that they fill."""
+    voxels = sum(crop.size for crop in crops)
+    return {
+        "instances": sum(len(np.unique(crop[crop > 0])) for crop in crops),
+        "foreground_share": round(sum(np.count_nonzero(crop) for crop in crops) / voxels, 4),
+    }
 
 
 def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> Judgement:

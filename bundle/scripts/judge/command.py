@@ -2,7 +2,7 @@
 
 Example::
 
-    python -m scripts.judge --image Y.tif --models source_only.pt,model.pt --out judge.json
+    python -m scripts.judge --image Y.tif --models source_only.pt,model.pt --instances other.tif --out judge.json
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from scripts.judge.candidate import Judgement, VolumeCrops, judge_model
 from scripts.judge.choice import Choice, choose
 from scripts.judge.crop import COUNT, SIZE, chosen_crops
 from scripts.judge.evidence import whole_image
+from scripts.judge.given import judge_instances, line_of_given, listed_instances
+from scripts.judge.picture import draw_candidates
 from scripts.plan.file import read_plan
 from scripts.volume_io import list_volumes
 from scripts.volume_io.files import load
@@ -30,10 +32,12 @@ __all__ = ["judge_files"]
 
 def judge_files(
     image: str | Sequence[str],
-    models: str | Sequence[str],
+    models: str | Sequence[str] = (),
     out: str = "judge.json",
     crops: int = COUNT,
     size: Sequence[int] = SIZE,
+    instances: str | Sequence[str] = (),
+    picture: str | None = None,
 ) -> None:
     """Score models on crops of a volume without labels, say what speaks against each, and choose one.
 
@@ -48,32 +52,56 @@ def judge_files(
         out: JSON to write, with all figures.
         crops: looked at in each volume.
         size: of a crop, z,y,x in voxels.
+        instances: files of instances that other programs made. They are not scored; vetoes, counts and agreement with
+            the models are reported. Of several volumes all files of one program come first, then those of the next.
+        picture: PNG to write, of the candidates side by side where they disagree most; by default `out` with the
+            extension .png.
 
     Raises:
-        InputError: a model or a volume is not as expected, or `out` cannot be written; before any work.
+        InputError: a model or a volume is not as expected, or a file cannot be written; before any work.
     """
-    names = _listed(models)
+    names, files, images = _listed(models), _listed(instances), list_volumes(_listed(image))
+    groups = listed_instances(files, images) if files else []
+    _check_names([*names, *(group[0] for group in groups)])
     for name in names:
         read_plan(name)
     target = Path(expanded(out))
+    drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
-    volumes = [volume_crops(name, size, crops) for name in list_volumes(image)]
+    check_place(drawing)
+    volumes = [volume_crops(name, size, crops) for name in images]
+    given = [judge_instances(group, volumes) for group in groups]
     judgements = []
     for name in names:
         judgements.append(judge_model(name, volumes))
         print(line_of(judgements[-1]), flush=True)
-    choice = choose(judgements)
-    print(f"chosen: {judgements[choice.number].name}: {choice.reason}")
-    write_text(target, json.dumps(facts(volumes, judgements, choice), indent=1) + "\n")
-    print(f"wrote {target}")
+    found = facts(volumes, judgements, choose(judgements) if judgements else None)
+    found["candidates"] += [one.facts(judgements) for one in given]
+    for candidate in found["candidates"][len(judgements) :]:
+        print(line_of_given(candidate))
+    print(f"chosen: {found['chosen'] or 'none'}: {found['reason']}")
+    of_all = {one.name: one.crops for one in judgements} | {one.name: one.crops for one in given}
+    draw_candidates(drawing, volumes, of_all)
+    write_text(target, json.dumps(found, indent=1) + "\n")
+    print(f"wrote {target} and {drawing}")
 
 
-def _listed(models: str | Sequence[str]) -> list[str]:
+def _listed(names: str | Sequence[str]) -> list[str]:
     """Names of files, from a list or from a text with commas; a comma may be part of the name of one file."""
-    parts = models if not isinstance(models, str) else [models] if Path(models).exists() else models.split(",")
-    if not (names := [expanded(part) for part in parts if part]):
-        raise InputError("--models: found none, expected the names of one or more files of weights.")
-    return names
+    parts = names if not isinstance(names, str) else [names] if Path(names).exists() else names.split(",")
+    return [expanded(part.strip()) for part in parts if part.strip()]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """See that there is something to judge, each by a name of its own.
+
+    Raises:
+        InputError: there is none, or one is named twice.
+    """
+    if not names:
+        raise InputError("--models: found none, expected the names of one or more files of weights, or --instances.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{twice[0]}: named twice, expected each candidate once. Leave one out.")
 
 
 def volume_crops(image: str, size: Sequence[int] = SIZE, count: int = COUNT) -> VolumeCrops:
@@ -100,14 +128,14 @@ def line_of(one: Judgement) -> str:
     return text + "".join(f"; VETO: {veto}" for veto in one.vetoes)
 
 
-def facts(volumes: Sequence[VolumeCrops], judgements: Sequence[Judgement], choice: Choice) -> dict[str, Any]:
-    """What judge.json holds."""
+def facts(volumes: Sequence[VolumeCrops], judgements: Sequence[Judgement], choice: Choice | None) -> dict[str, Any]:
+    """What judge.json holds; without a choice there was no model to choose."""
     return {
         "volumes": [
             {"image": one.image, "crops": [[[side.start, side.stop] for side in box] for box in one.boxes]}
             for one in volumes
         ],
         "candidates": [one.facts() for one in judgements],
-        "chosen": judgements[choice.number].name,
-        "reason": choice.reason,
+        "chosen": judgements[choice.number].name if choice else None,
+        "reason": choice.reason if choice else "no model was given, and instances alone have no score",
     }
