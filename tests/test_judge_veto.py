@@ -6,6 +6,7 @@ from scripts.classical import classical_foreground
 from scripts.judge.crop import chosen_crops
 from scripts.judge.evidence import Surroundings, whole_image
 from scripts.judge.veto import vetoes
+from scripts.volume_io import read_volume
 from skimage.measure import label as components
 
 SHAPE = (32, 96, 96)
@@ -67,6 +68,34 @@ def test_a_volume_without_objects_has_no_evidence_for_what_is_found_in_it():
 def test_where_the_polarity_is_unknown_the_image_vetoes_nothing():
     seen = Surroundings((TRUTH == 0).astype(np.float32), None, (10.0, 10.0))
     assert vetoes([TRUTH], [seen]) == []
+
+
+def test_volumes_of_both_polarities_are_judged_each_by_its_own():
+    both = [whole_image(image_of(TRUTH, bright), [BOX])[0] for bright in (True, False)]
+    assert vetoes([TRUTH, TRUTH], both) == []
+    swapped = np.where(TRUTH == 0, 1 + np.arange(SHAPE[2]) // 8, 0)
+    assert "instances are brighter than what is around them" in "; ".join(vetoes([TRUTH, swapped], both))
+
+
+def test_a_volume_in_which_nothing_is_found_says_nothing_of_another():
+    seen = [Surroundings((TRUTH > 0).astype(np.float32), bright, (10.0, 10.0)) for bright in (True, None)]
+    assert vetoes([TRUTH, np.zeros_like(TRUTH)], seen) == []
+
+
+def test_a_volume_of_unknown_polarity_does_not_hide_what_another_says(seen):
+    unknown = Surroundings((TRUTH > 0).astype(np.float32), None, (10.0, 10.0))
+    quarter = np.where(TRUTH % 4 == 1, TRUTH, 0)
+    assert "instances fill" in "; ".join(vetoes([quarter, quarter], [unknown, *seen]))
+
+
+@pytest.mark.parametrize("name", ["1135_mini.h5", "1136_mini.h5"])
+def test_what_people_drew_in_a_real_volume_is_not_vetoed_even_in_haze(name, shared):
+    path = shared / "data" / "gonuclear" / name
+    drawn = read_volume(f"{path}::label")[0]
+    found = whole_image(read_volume(f"{path}::raw")[0], [tuple(slice(0, side) for side in drawn.shape)])
+    assert vetoes([drawn], found) == []
+    swapped = np.where(drawn == 0, 1 + np.arange(drawn.shape[2]) // 8, 0)
+    assert "instances are darker" in vetoes([swapped], found)[0]
 
 
 def test_crops_are_where_there_is_contrast_and_do_not_overlap():

@@ -11,6 +11,8 @@ from scripts.match_domains.intensity import label_polarity
 
 __all__ = ["vetoes"]
 
+Seen = tuple[np.ndarray, Surroundings]
+
 FEWEST = 10
 """Instances of all crops together; of fewer no score is worth anything."""
 LARGEST = 0.5
@@ -49,19 +51,30 @@ def _by_size(sizes: np.ndarray) -> Iterator[str]:
 
 
 def _by_image(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> Iterator[str]:
-    inside = np.concatenate([one.crop[crop > 0] for crop, one in zip(instances, seen, strict=True)])
-    outside = np.concatenate([one.crop[crop == 0] for crop, one in zip(instances, seen, strict=True)])
-    if label_polarity((inside, outside)) is None:
-        yield "instances are as bright as what is around them"
+    pairs = list(zip(instances, seen, strict=True))
+    for bright in (True, False, None):
+        if alike := [pair for pair in pairs if pair[1].bright is bright]:
+            yield from _by_polarity(alike, bright)
+    if known := [pair for pair in pairs if pair[1].bright is not None]:  # what stands out depends on the polarity
+        yield from _by_evidence(known)
+
+
+def _by_polarity(pairs: Sequence[Seen], bright: bool | None) -> Iterator[str]:
+    inside = np.concatenate([one.crop[crop > 0] for crop, one in pairs])
+    outside = np.concatenate([one.crop[crop == 0] for crop, one in pairs])
+    if not (len(inside) and len(outside)):
         return
-    if seen[0].bright is None:
-        return  # size and threshold depend on the polarity
-    if inside.mean() < outside.mean():
-        yield f"instances are {'darker' if seen[0].bright else 'brighter'} than what is around them, objects are not"
-    expected = np.mean([one.outstanding.mean() for one in seen])
-    share = len(inside) / (len(inside) + len(outside))
-    if expected and max(share / expected, expected / share) > SHARE:
+    if (upright := label_polarity((inside, outside))) is None:
+        yield "instances are as bright as what is around them"
+    elif not upright and bright is not None:
+        yield f"instances are {'darker' if bright else 'brighter'} than what is around them, objects are not"
+
+
+def _by_evidence(known: Sequence[Seen]) -> Iterator[str]:
+    found = np.concatenate([crop.ravel() > 0 for crop, _ in known])
+    outstanding = np.concatenate([one.outstanding.ravel() for _, one in known])
+    share, expected = found.mean(), outstanding.mean()
+    if min(share, expected) > 0 and max(share / expected, expected / share) > SHARE:
         yield f"instances fill {100 * share:.0f} % of the volume, what stands out in the image {100 * expected:.0f} %"
-    covered = np.mean(np.concatenate([one.outstanding[crop > 0] for crop, one in zip(instances, seen, strict=True)]))
-    if covered < EVIDENCE:
+    if share and (covered := outstanding[found].mean()) < EVIDENCE:
         yield f"only {100 * covered:.0f} % of what is found stands out in the image"
