@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 from scripts.command.bundle import BUNDLE
 from scripts.errors import InputError
@@ -76,6 +77,22 @@ def test_wrong_instances_are_one_line_before_any_work(folder):
     with pytest.raises(InputError, match=r"named twice"):
         judge_files(images, [SHIPPED, SHIPPED], f"{folder}/judge.json")
     assert not (folder / "judge.json").exists()
+
+
+def test_volumes_of_other_formats_and_shapes_are_judged_together(folder):
+    write_volume(folder / "c.h5::raw", image_of(TRUTH[:24, :80]).astype(np.float32), voxel_size=(1.0, 1.0, 1.0))
+    images = [f"{folder}/a y.tif", f"{folder}/c.h5::raw"]
+    judge_files(images, SHIPPED, f"{folder}/judge.json", 2, (16, 32, 32))
+    found = json.loads((folder / "judge.json").read_text())
+    assert [(one["image"], len(one["crops"])) for one in found["volumes"]] == [(name, 2) for name in images]
+    assert [len(one["f1"]) for one in found["candidates"]] == [6]
+
+
+def test_a_model_that_does_not_fit_is_reported_before_the_first_one_works(folder, capsys):
+    torch.save({"other.weight": torch.zeros(3)}, folder / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt: does not fit the network"):
+        judge_files(f"{folder}/a y.tif", [SHIPPED, f"{folder}/other.pt"], f"{folder}/judge.json")
+    assert capsys.readouterr().out == ""
 
 
 def test_agreement_is_the_share_of_instances_that_both_have():

@@ -15,14 +15,15 @@ from typing import Any
 from scripts.check.array import check_image
 from scripts.command.address import expanded
 from scripts.errors import InputError
+from scripts.inferer.physical import physical_scale
 from scripts.judge.candidate import Judgement, VolumeCrops, judge_model
 from scripts.judge.choice import Choice, choose
+from scripts.judge.consistency import predictor_of
 from scripts.judge.crop import COUNT, SIZE, chosen_crops
 from scripts.judge.evidence import whole_image
 from scripts.judge.given import judge_instances, line_of_given, listed_instances
 from scripts.judge.picture import draw_candidates
-from scripts.plan.file import read_plan
-from scripts.volume_io import list_volumes
+from scripts.volume_io import list_volumes, open_volume
 from scripts.volume_io.files import load
 from scripts.volume_io.paths import check_place
 from scripts.volume_io.replacement import write_text
@@ -64,7 +65,7 @@ def judge_files(
     groups = listed_instances(files, images) if files else []
     _check_names([*names, *(group[0] for group in groups)])
     for name in names:
-        read_plan(name)
+        _check_model(name, images)
     target = Path(expanded(out))
     drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
@@ -102,6 +103,18 @@ def _check_names(names: Sequence[str]) -> None:
         raise InputError("--models: found none, expected the names of one or more files of weights, or --instances.")
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]}: named twice, expected each candidate once. Leave one out.")
+
+
+def _check_model(name: str, images: Sequence[str]) -> None:
+    """See that a model can be applied to all volumes, before the first one of several is judged.
+
+    Raises:
+        InputError: weights that do not fit, or voxels more than 20 times as large as training's.
+    """
+    inferer = predictor_of(name).part("inferer")
+    if inferer.training_voxel_size is not None:
+        for image in images:
+            physical_scale(inferer.scale, inferer.training_voxel_size, open_volume(image).voxel_size, image)
 
 
 def volume_crops(image: str, size: Sequence[int] = SIZE, count: int = COUNT) -> VolumeCrops:
