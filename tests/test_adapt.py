@@ -28,11 +28,12 @@ from scripts.command.bundle import BUNDLE
 from scripts.command.lock import Lock
 from scripts.errors import InputError, StoppedError
 from scripts.plan.file import read_plan
+from scripts.report.confidence import confidence_of_table
 from scripts.volume_io import read_volume, write_volume
 
 from conftest import assert_change_is_rejected
 
-NAMES = ("plan", "source only", "CySGAN", "instances", "table", "page")
+NAMES = ("plan", "source only", "CySGAN", "instances", "confidence", "table", "page")
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     capfd.readouterr()
     result = adapt_files(**given)
     said = capfd.readouterr().out
-    assert "1/6 plan: finished earlier" in said and "2/6 source only: finished" not in said
+    assert "1/7 plan: finished earlier" in said and "2/7 source only: finished" not in said
     assert [*result["commands"]] == [*NAMES]
     assert json.loads((out / "result.json").read_text()) == result
     assert result["start"] == "fresh weights" and result["scores"]["present"] == 12
@@ -112,7 +113,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     (out / "report.html").unlink()
     capfd.readouterr()
     adapt_files(**given)
-    assert "5/6 table: finished earlier\n== 6/6 page" in capfd.readouterr().out
+    assert "6/7 table: finished earlier\n== 7/7 page" in capfd.readouterr().out
     assert (out / "report.html").read_text() == page
 
 
@@ -358,6 +359,27 @@ def test_the_table_has_each_instance_of_each_volume_with_its_size(balls: np.ndar
     np.testing.assert_allclose([float(row["volume_um3"]) for row in rows[:4]], voxels * 2 / 8, rtol=1e-5)
     assert {row["volume_um3"] for row in rows[4:]} == {""}
     assert {row["mean_foreground"] for row in rows} == {"1"} and rows[3]["touches_border"] == "1"
+    assert {row["confidence"] for row in rows} == {""}
+
+
+def test_the_table_takes_the_confidence_of_its_own_instances_alone(balls: np.ndarray, tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.tif", balls.astype(np.uint8))
+    write_volume(tmp_path / "a_instances.tif", balls)
+    names = ["foreground", "contour", "distance"]
+    write_volume(tmp_path / "a_maps.h5", np.zeros((3, *balls.shape), np.uint8), channel_names=names)
+    known = tmp_path / "a_confidence.csv"
+    known.write_text("id,confidence\n1,1\n2,0.5\n3,0\n4,0.1667\n")
+    out = tmp_path / "i.csv"
+    write_instances(str(tmp_path / "a.tif"), str(tmp_path), str(out))
+    assert [row["confidence"] for row in csv.DictReader(out.open())] == ["1", "0.5", "0", "0.1667"]
+    part = confidence_of_table(str(out), "elsewhere/a.tif")
+    assert part is not None and [row[0] for row in part.rows] == ["3", "4", "2", "1"]
+    assert confidence_of_table(str(out), "b.tif") is None
+    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read as a table of instances"):
+        confidence_of_table("nowhere.csv")
+    known.write_text("id,confidence\n1,1\n2,0.5\n")
+    with pytest.raises(InputError, match=r"a_confidence\.csv: found the confidence of 2 other inst"):
+        write_instances(str(tmp_path / "a.tif"), str(tmp_path), str(out))
 
 
 def test_the_time_left_follows_from_the_rate_of_the_training() -> None:

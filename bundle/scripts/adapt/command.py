@@ -47,10 +47,10 @@ def adapt_files(
 ) -> dict[str, Any]:
     """Train on labelled volumes X and unlabelled volumes Y, and find the instances in Y.
 
-    Stages are check, plan, source only, CySGAN, instances, table and page. Stopped or killed, the same command resumes
-    where it was. Written are plan.yaml and plan.png, source_only.pt, model.pt, maps and instances of each Y,
-    instances.csv, report.html (of the first Y), result.json with all figures, and commands.sh, which does the same
-    stage by stage.
+    Stages are check, plan, source only, CySGAN, instances, confidence, table and page. Stopped or killed, the same
+    command resumes where it was. Written are plan.yaml and plan.png, source_only.pt, model.pt, maps, instances and
+    confidence of each Y, instances.csv, report.html (of the first Y), result.json with all figures, and commands.sh,
+    which does the same stage by stage.
 
     Args:
         image_x: labelled source: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.

@@ -35,8 +35,8 @@ _OWN = {
 }
 """Keys of train.yaml that the command sets, and what to give instead."""
 _VALUES = ("iterations", "warm_up_iterations", "start_from", "scale_x", "scale_y", "patch_size", "batch_size", "window")
-_BYTES = 8
-"""On disk for each voxel of Y at most: four maps and instances of 4 bytes, unpacked."""
+_BYTES = 9
+"""On disk for each voxel of Y at most: four maps, instances of 4 bytes and their confidence, unpacked."""
 _MEMORY = 34
 """Bytes for each voxel of a volume that inference takes at most, see docs/PERFORMANCE.md."""
 _TRAINING_BYTES = 200_000_000

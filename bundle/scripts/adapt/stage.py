@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.adapt.request import Request, absolute
 from scripts.command.bundle import bundle_words
+from scripts.judge.confidence import confidence_files
 from scripts.volume_io import open_volume, short_name
 from scripts.volume_io.physical import EQUAL
 from scripts.volume_io.unit import apart
@@ -92,6 +93,13 @@ def _instances(request: Request) -> list[str]:
     return inference_words(request.images, request.out / "model.pt", request.out, request.labels)
 
 
+def _confidence(request: Request) -> list[str]:
+    instances = [str(request.result(image, "instances")) for image in request.images]
+    flags = {"image": _several(request.images), "instances": _several(instances)}
+    model = request.out / "model.pt"
+    return _flagged("scripts.judge.confidence", {**flags, "model": model, "output_dir": request.out})
+
+
 def _table(request: Request) -> list[str]:
     given = {
         name: _listed(request.options[f"{name}_y"])
@@ -112,6 +120,7 @@ def _page(request: Request) -> list[str]:
     if request.labels:
         flags |= {"label_y": request.labels[0], "metrics": request.out / "metrics.json"}
     flags |= {"commands": request.out / COMMANDS, "title": f"CySGAN: {short_name(image)}"}
+    flags["table"] = request.out / "instances.csv"
     if "voxel_size_y" in request.options:
         flags["voxel_size"] = _listed(request.options["voxel_size_y"])
     return _flagged("scripts.report.html", {**flags, "out": request.out / "report.html"})
@@ -126,11 +135,16 @@ def _of_each(request: Request) -> list[Path]:
     return [*files, *([request.out / "metrics.json"] if request.labels else [])]
 
 
+def _of_confidence(request: Request) -> list[Path]:
+    return [path for image in request.images for path in confidence_files(image, request.out)[:2]]
+
+
 STAGES: Sequence[Stage] = (
     Stage("plan", _plan, _in_folder("plan.yaml", "plan.png")),
     Stage("source only", _source_only, _in_folder("source_only.pt")),
     Stage("CySGAN", _training, _in_folder("model.pt")),
     Stage("instances", _instances, _of_each, uses_labels=True),
+    Stage("confidence", _confidence, _of_confidence),
     Stage("table", _table, _in_folder("instances.csv")),
     Stage("page", _page, _in_folder("report.html"), uses_labels=True),
 )

@@ -13,6 +13,7 @@ import numpy as np
 from scripts.blockwise.table import columns_of
 from scripts.command.start import start
 from scripts.errors import InputError
+from scripts.judge.confidence import confidence_files
 from scripts.metrics.measure import join, measure
 from scripts.report.sections import parts_of
 from scripts.volume_io import ChunkedVolume, list_volumes, open_volume, result_stem, short_name
@@ -32,9 +33,10 @@ def write_instances(
     voxel_size: Sequence[float] | None = None,
     expansion: float = 1.0,
 ) -> None:
-    """Write one row for each instance of each volume: voxels, box, centroid, touches_border, mean maps, size in µm³.
+    """Write one row for each instance of each volume: voxels, box, centroid, touches_border, mean maps, size and more.
 
-    Places and lengths are in voxels of the volume. Memory: 12 bytes for each voxel of a part of about 17 million.
+    Places and lengths are in voxels of the volume, sizes in µm³. `confidence` is what `scripts.judge.confidence` wrote
+    into the folder, empty where it wrote nothing. Memory: 12 bytes for each voxel of a part of about 17 million.
 
     Args:
         image: volumes that inference segmented.
@@ -79,7 +81,26 @@ def _measured(name: str, folder: Path, voxel_size: Sequence[float] | None, expan
     columns = columns_of(found, names[:2], scale)
     whole = None if size is None else math.prod(size) / expansion**3
     volumes = [""] * len(found["ids"]) if whole is None else found["voxels"] * whole
-    return {"volume": [short_name(name)] * len(found["ids"]), **columns, SIZE: volumes}
+    sure = _confidence(confidence_files(name, folder)[0], found["ids"])
+    return {"volume": [short_name(name)] * len(found["ids"]), **columns, SIZE: volumes, "confidence": sure}
+
+
+def _confidence(path: Path, ids: np.ndarray) -> list[str]:
+    """The confidence of each instance, "" where there is no table of it.
+
+    Raises:
+        InputError: the table is of other instances.
+    """
+    if not path.is_file():
+        return [""] * len(ids)
+    with path.open(newline="", encoding="utf-8") as file:
+        known = {row.get("id"): row.get("confidence") for row in csv.DictReader(file)}
+    if [*known] != [str(id_) for id_ in ids.tolist()] or None in known.values():
+        raise InputError(
+            f"{path}: found the confidence of {len(known)} other instances, expected the {len(ids)} of the instances' "
+            "file. Remove it, or run scripts.judge.confidence again."
+        )
+    return [str(share) for share in known.values()]
 
 
 def _parts(labels: ChunkedVolume, maps: ChunkedVolume, first: int) -> Iterator[dict[str, np.ndarray]]:

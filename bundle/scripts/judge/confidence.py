@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
+from scripts.command.address import expanded
 from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.judge.consistency import predictor_of
@@ -72,14 +73,15 @@ def write_confidence(
         raise InputError(f"--instances: found {len(found)} volumes, expected {len(images)}, one for each --image.")
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise InputError(f"--min_confidence: found {min_confidence}, expected a number from 0 to 1.")
-    check_results(images, output_dir)
+    folder = Path(expanded(output_dir))
+    check_results(images, folder)
     predictor = predictor_of(model)
     with ExitStack() as files:
         pairs = []
         for name, label in zip(images, found, strict=True):
             opened = files.enter_context(closing(open_volume(name)))
             pairs.append((opened, files.enter_context(closing(open_label(label, opened)))))
-        targets = [confidence_files(name, Path(output_dir), output_ext) for name in images]
+        targets = [confidence_files(name, folder, output_ext) for name in images]
         _check_targets(targets, found)
         for (volume, labels), paths in zip(pairs, targets, strict=True):
             _write_one(predictor, volume, labels, paths, min_confidence, block)

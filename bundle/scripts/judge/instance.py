@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scripts.blockwise.intensity import check_finite
 from scripts.errors import InputError
 from scripts.judge.consistency import AGAIN, best_partners, perturbed
 from scripts.judge.perturbation import PERTURBATIONS, Perturbation
@@ -125,7 +126,9 @@ def _seen(predictor: Predictor, image: ChunkedVolume) -> Callable[[Box], MetaTen
     size = {} if image.voxel_size is None else {"voxel_size": torch.tensor(image.voxel_size)}
 
     def see(box: Box) -> MetaTensor:
-        grey = scale(torch.from_numpy(image[box].astype(np.float32)))
+        voxels = image[box]
+        check_finite(voxels, box, image.name)
+        grey = scale(torch.from_numpy(voxels.astype(np.float32)))
         return MetaTensor(grey[None, None], meta={**meta, **size})
 
     return see

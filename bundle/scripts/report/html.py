@@ -17,6 +17,7 @@ from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.report.chart import HEIGHT, WIDTH, Chart, histogram_chart, loss_chart
 from scripts.report.command import read_json
+from scripts.report.confidence import confidence_of_table
 from scripts.report.fact import commands_in, commands_of, facts_of, numbers_of
 from scripts.report.objects import Objects, joined_objects, measure_objects
 from scripts.report.origin import origin_of
@@ -45,6 +46,7 @@ def write_html(
     voxel_size: Sequence[float] | None = None,
     title: str = "",
     commands: str | None = None,
+    table: str | None = None,
 ) -> None:
     """Write report.html: instances in three planes, panels over time, losses, object sizes, scores and the record.
 
@@ -64,6 +66,7 @@ def write_html(
         voxel_size: of Y, (z, y, x) in micrometres; by default what the file of the image says. Objects are measured in
             voxels where it is not known of X and of Y; the sections are then drawn as of voxels of 2, 1, 1.
         title: of the page.
+        table: instances.csv of scripts.adapt, whose confidence the page shows.
         commands: a shell script that the page shows, such as commands.sh of scripts.adapt; by default the training's.
 
     Raises:
@@ -89,6 +92,7 @@ def write_html(
     notes += [f"{name} is not in the training's folder." for name in folder.missing]
     if commands is not None:
         page["commands"] = commands_in(commands)
+    page["confidence"] = None if table is None else confidence_of_table(table, image)
     page["origin"] = origin_of(instances, notes)
     page |= {"title": title or f"CySGAN: {folder.path.resolve().name}", "notes": notes}
     write_text(target, _rendered(page))
