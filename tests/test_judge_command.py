@@ -18,9 +18,9 @@ from test_judge_veto import TRUTH, image_of
 SHIPPED = str(BUNDLE / "models" / "model.pt")
 
 
-def judged(name, share, *against, tiles=30):
+def judged(name, share, *against, tiles=30, seed=0):
     """A candidate that finds about this share of 20 instances again in each tile."""
-    again = np.random.default_rng(0).binomial(20, share, tiles).astype(float)
+    again = np.random.default_rng(seed).binomial(20, share, tiles).astype(float)
     counts = np.stack([again, np.full(tiles, 20.0)], axis=1)[:, None]
     tally = Tally(counts, np.ones((tiles, 2)))
     return Judgement(name, tally, estimate(tally), against, [])
@@ -34,9 +34,12 @@ def judged(name, share, *against, tiles=30):
         ([judged("source", 0.7), judged("a", 0.8), judged("b", 0.95)], 2, "higher"),
         ([judged("source", 0.7), judged("CySGAN", 0.5)], 0, "no other is better"),
         ([judged("source", 0.7), judged("CySGAN", 0.7)], 0, "no other is better"),
-        ([judged("source", 0.7), judged("CySGAN", 0.9, "nothing is found")], 0, "only one that is not vetoed"),
-        ([judged("source", 0.9, "nothing is found"), judged("CySGAN", 0.5)], 1, "source is vetoed"),
-        ([judged("source", 0.9, "bad"), judged("CySGAN", 0.9, "bad")], 0, "every candidate is vetoed"),
+        ([judged("source", 0.7), judged("CySGAN", 0.9, "nothing is found")], 0, "every other one is vetoed"),
+        ([judged("source", 0.0, "nothing is found"), judged("CySGAN", 0.5)], 1, "higher than that of source"),
+        ([judged("source", 0.7, "bad"), judged("CySGAN", 0.7)], 0, "margin of error, although it is vetoed: bad"),
+        ([judged("source", 0.7, "bad"), judged("CySGAN", 0.7, seed=1)], 1, "source is vetoed (bad), and"),
+        ([judged("source", 0.9, "bad"), judged("CySGAN", 0.5)], 0, "no other is better"),
+        ([judged("source", 0.9, "bad"), judged("CySGAN", 0.9, "bad")], 0, "every other one is vetoed, although"),
     ],
 )
 def test_the_first_stays_unless_another_is_better_by_more_than_the_margin(candidates, number, words):

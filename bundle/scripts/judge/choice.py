@@ -22,27 +22,29 @@ class Choice:
 def choose(judgements: Sequence[Judgement]) -> Choice:
     """Choose a candidate. All must have been judged on the same crops.
 
-    Vetoed candidates are left out while there is another. Of the others the first stays, unless one with a higher
-    score differs from it by more than the margin of error: the 90 % interval of the difference lies above 0. Of several
-    such the one with the highest score is chosen.
+    The first stays, unless another one is better by more than the margin of error: the 90 % interval of the difference
+    lies above 0. A vetoed first one gives way as well to another that is not worse by more than that. No other that is
+    vetoed is chosen. Of several the one with the highest score is chosen.
 
     Args:
         judgements: the one to fall back to first, usually the source alone.
     """
-    fit = [number for number, one in enumerate(judgements) if not one.vetoes]
+    first, *others = judgements
+    gains = {n: difference(one.tally, first.tally) for n, one in enumerate(others, 1) if not one.vetoes}
+    fit = [n for n, gain in gains.items() if gain.low > 0 or (first.vetoes and gain.high > 0)]
     if not fit:
-        return Choice(0, f"every candidate is vetoed, so the first one stays: {judgements[0].vetoes[0]}")
-    first, *others = fit
-    better = [n for n in others if difference(judgements[n].tally, judgements[first].tally).low > 0]
-    if better:
-        best = max(better, key=lambda number: judgements[number].score.value)
-        gain = difference(judgements[best].tally, judgements[first].tally)
-        return Choice(
-            best,
-            f"its score is higher than that of {judgements[first].name} by {gain.value:.3f} "
-            f"({gain.low:.3f} to {gain.high:.3f})",
-        )
-    if first:
-        return Choice(first, f"{judgements[0].name} is vetoed: {judgements[0].vetoes[0]}")
-    alone = "it is the only one that is not vetoed" if others == [] and len(judgements) > 1 else "it is the only one"
-    return Choice(0, "no other is better by more than the margin of error" if others else alone)
+        return Choice(0, _stays(first, len(gains) < len(others), bool(gains)))
+    best = max(fit, key=lambda number: judgements[number].score.value)
+    gain = gains[best]
+    interval = f"{gain.value:.3f} ({gain.low:.3f} to {gain.high:.3f})"
+    if gain.low > 0:
+        return Choice(best, f"its score is higher than that of {first.name} by {interval}")
+    return Choice(best, f"{first.name} is vetoed ({first.vetoes[0]}), and the difference of the scores is {interval}")
+
+
+def _stays(first: Judgement, vetoed: bool, rivals: bool) -> str:
+    """Why the first candidate stays."""
+    if not (vetoed or rivals):
+        return "it is the only one"
+    why = "no other is better by more than the margin of error" if rivals else "every other one is vetoed"
+    return f"{why}, although it is vetoed: {first.vetoes[0]}" if first.vetoes else why
