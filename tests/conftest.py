@@ -49,6 +49,7 @@ TINY = {
     "checkpoint_interval": 2,
     "validation_interval": 1,
     "panel_interval": 2,
+    "keep": "last",
     "image_discriminator_def": {**TINY_DISCRIMINATOR, "in_channels": 1},
     "map_discriminator_def": {**TINY_DISCRIMINATOR, "in_channels": "$@representation.channels"},
 }

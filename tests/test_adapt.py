@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -85,6 +86,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     given: dict[str, Any], volumes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = Path(given["output_dir"])
+    given["keep"] = "better"
     given["image_y"] = [given["image_y"], str(volumes / "stackY.nii.gz")]
     given["label_y"] = [str(shutil.copy2(volumes / "labelY.tif", tmp_path / name)) for name in ("a.tif", "b.tif")]
     killed(given, (out / "stages.json").exists)
@@ -101,7 +103,9 @@ def test_killed_and_given_again_it_ends_with_everything(
     assert [volume["files"][1] for volume in result["volumes"]] == ["imageY_instances.tif", "stackY_instances.tif"]
     rows = list(csv.DictReader((out / "instances.csv").open()))
     assert {row["volume"] for row in rows} <= {"imageY.tif", "stackY.nii.gz"}
+    assert result["judged"]["chosen"] in [one["name"] for one in result["judged"]["candidates"]]
     page = (out / "report.html").read_text()
+    assert "weights chosen without labels" in page
     assert "scripts.match_domains" in page and "--max_iterations 2 " in page
     assert "imageY_maps.h5 records it." in page and "What the model was trained on" in page
     # all is there: nothing is done again; and what is gone is made again, and what comes after it
@@ -313,6 +317,16 @@ def test_a_shorter_training_keeps_the_share_of_its_source_only_part(
     script = (Path(given["output_dir"]) / "commands.sh").read_text()
     assert "--max_iterations 40 --warm_up_iterations 20 " in script
     assert "--max_iterations 20 --warm_up_iterations @max_iterations" in script
+
+
+def test_the_model_is_chosen_without_labels_unless_the_user_wants_the_last_one(
+    stages: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    stages(keep="last")
+    script = (Path(given["output_dir"]) / "commands.sh").read_text()
+    configs = re.findall(r"--config_file (.*?\])", script)[:2]  # the source alone, then the whole training
+    assert all("judged.yaml" in names and names.index("judged") < names.index("plan") for names in configs)
+    assert re.findall(r"--keep (\w+)", script) == ["last", "last"]
 
 
 def test_without_a_warm_up_there_is_no_source_only_stage(stages: Callable[..., list[str]]) -> None:

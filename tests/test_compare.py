@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,8 +149,30 @@ def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, An
     compare(methods="classical", **{key: value for key, value in given.items() if key != "label_y"})
     with open(Path(given["output_dir"]) / "results.csv", newline="") as file:
         [row] = csv.DictReader(file)
-    assert row["ap50"] == ""
+    assert row["ap50"] == row["score"] == ""
     assert float(row["found"]) > 0
+
+
+def test_without_labels_of_y_a_model_has_the_score_of_judge(
+    given: dict[str, Any], volumes: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    judged = []
+
+    def judge_model(model: Path, crops: Any, name: str) -> Any:
+        judged.append((model.name, len(crops), name))
+        return SimpleNamespace(score=SimpleNamespace(value=0.625), vetoes=["nothing is found"])
+
+    monkeypatch.setattr("scripts.compare.run.judge_model", judge_model)
+    monkeypatch.setattr("scripts.compare.run.run_words", lambda words: None)
+    monkeypatch.setattr(Run, "_train", lambda self: None)
+    monkeypatch.setattr(Run, "_named", lambda *_: volumes / "labelY.tif")
+    monkeypatch.setattr("scripts.compare.command._draw", lambda path, runs: None)
+    compare(methods="source_only", **{key: value for key, value in given.items() if key != "label_y"})
+    assert judged == [("model.pt", 1, "source only")]
+    said = capfd.readouterr().out
+    assert "source only: nothing is found" in said
+    assert "| method | score without labels | found / present |" in said
+    assert "| source only | 0.625 | 12 / – |" in said
 
 
 @pytest.mark.parametrize(

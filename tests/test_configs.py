@@ -42,6 +42,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "label_server": (["inference"], {"displayable_configs"}),
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
+    "judged": (["train"], set()),
     "ablation_no_input_defects": (["train"], set()),
     "baseline_source_only": (["train"], set()),
     "baseline_histogram": (["train"], {"match_x"}),

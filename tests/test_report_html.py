@@ -472,6 +472,24 @@ def test_many_changed_files_are_counted(run: Path) -> None:
     assert dict(facts_of(read_run(run)))["code"].endswith("4.py, 5.py, 3 more")
 
 
+def test_the_choice_without_labels_is_among_the_facts(run: Path) -> None:
+    score = {"value": 0.71234, "low": 0.65, "high": 0.77}
+    candidates = [
+        {"name": "source only", "score": score, "vetoes": []},
+        {"name": "iteration 40", "score": score, "vetoes": ["nothing is found"]},
+    ]
+    judged = {"candidates": candidates, "chosen": "source only", "reason": "it is the only one that is not vetoed"}
+    (run / "judge.json").write_text(json.dumps(judged))
+    facts = dict(facts_of(read_run(run)))
+    assert facts["weights chosen without labels"] == "source only: it is the only one that is not vetoed"
+    assert facts["judged: source only"] == "score 0.712 (0.650 to 0.770)"
+    assert facts["judged: iteration 40"] == "score 0.712 (0.650 to 0.770); nothing is found"
+    for text in ('{"chosen": "x"}', "[", '{"candidates": [{"name": "a"}], "chosen": "a", "reason": ""}'):
+        (run / "judge.json").write_text(text)
+        with pytest.raises(InputError, match=r"judge\.json: no judgement can be read"):
+            read_run(run)
+
+
 def test_spans_of_time_are_short() -> None:
     at = "2026-01-01T00:00:00+00:00"
     later = ("2026-01-01T00:00:12+00:00", "2026-01-01T00:18:30+00:00", "2026-01-02T01:05:00+00:00")

@@ -50,7 +50,8 @@ def adapt_files(
     Stages are check, plan, source only, CySGAN, instances, confidence, table and page. Stopped or killed, the same
     command resumes where it was. Written are plan.yaml and plan.png, source_only.pt, model.pt, maps, instances and
     confidence of each Y, instances.csv, report.html (of the first Y), result.json with all figures, and commands.sh,
-    which does the same stage by stage.
+    which does the same stage by stage. model.pt is the source alone, unless CySGAN is better on Y
+    without labels by more than the margin of error (`--keep last` for CySGAN in any case).
 
     Args:
         image_x: labelled source: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
@@ -186,6 +187,8 @@ def _summary(request: Request, result: Mapping[str, Any]) -> str:
         lines.append("Nothing was found: look at plan.png and at the training on the page; it may have been too short.")
     if (scores := result["scores"]) is not None:
         lines.append(f"scores: AP-50 {scores['ap50']:.3f}, AP-75 {scores['ap75']:.3f}, F1-50 {scores['f1_50']:.3f}")
+    if (judged := result.get("judged")) is not None:
+        lines.append(f"model.pt, chosen without labels: {judged['chosen']}: {judged['reason']}")
     lines.append(f"{result['minutes']:.1f} minutes, at most {result['peak_memory_mb']} MB of memory")
     return "\n".join(
         ["", *lines, f"table: {request.out / 'instances.csv'}", f"report, for a browser: {request.out / 'report.html'}"]

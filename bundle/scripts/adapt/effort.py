@@ -26,9 +26,9 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(("demo", "light_augmentation"), "about half an hour on two cores"),
-    "standard": Effort((), "about three hours on two cores"),
-    "published": Effort(("published",), "for a GPU"),
+    "quick": Effort(("demo", "light_augmentation", "judged"), "about half an hour on two cores"),
+    "standard": Effort(("judged",), "about three hours on two cores"),
+    "published": Effort(("published", "judged"), "for a GPU"),
 }
 
 

@@ -36,6 +36,7 @@ def write_result(request: Request, effort: str, record: Record, commands: Mappin
         "start": start_text(request.start_from),
         "volumes": _volumes(request),
         "scores": json.loads((request.out / "metrics.json").read_text()) if request.labels else None,
+        "judged": _judged(request),
         "seconds": {name: record.seconds(name) for name in commands if name in record.stages},
         "minutes": round(sum(record.seconds(name) for name in commands) / 60, 2),
         "peak_memory_mb": round(record.megabytes()),
@@ -62,6 +63,12 @@ def read_result(request: Request) -> dict[str, Any] | None:
 def start_text(weights: str | None) -> str:
     """Return what the generators start from, in words."""
     return "fresh weights" if weights is None else weights
+
+
+def _judged(request: Request) -> dict[str, Any] | None:
+    """What judge.json of the training has: scores, the choice and its reason; None where nothing was chosen."""
+    path = request.out / "train" / "judge.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _volumes(request: Request) -> list[dict[str, Any]]:

@@ -71,7 +71,8 @@ def _voxel_size(request: Request) -> dict[str, Any]:
 def _source_only(request: Request) -> list[str] | None:
     """The same training up to the end of its warm-up; a length worked out from the whole is no mistake to the check."""
     length = request.values["warm_up_iterations"]
-    return _training(request, max_iterations=length, warm_up_iterations="@max_iterations") if length else None
+    alone = {"max_iterations": length, "warm_up_iterations": "@max_iterations", "keep": "last"}
+    return _training(request, **alone) if length else None
 
 
 def inference_words(images: Sequence[str], weights: Path, out: Path, labels: Sequence[str] | None = None) -> list[str]:

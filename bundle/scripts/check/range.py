@@ -96,6 +96,7 @@ RANGES: dict[str, Schema] = {
     **_alike(ITEMS, "dataset::data", "train::dataset::data", "validate::dataset::data"),
     **_alike(either(text(), NULL), "start_from", "best_checkpoint", "scheduler"),
     "resume": either(FLAG, one_of("auto")),
+    "keep": one_of("last", "better"),
     # -- sizes in voxels. A factor of 0 leaves no voxel, and one above 20 is a mistaken unit: volumes grow 8000 times.
     **_alike(several(number(0, MOST_SCALED, above=True), 3), "scale", "scale_x", "scale_y"),
     "spacing": several(POSITIVE, 3),

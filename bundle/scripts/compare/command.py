@@ -45,7 +45,7 @@ def compare(
     A run whose folder `output_dir`/<method>/<seed> holds its result is not run again, and one that was interrupted
     resumes from its last checkpoint. Where a file that it read has changed since, the command ends before any work;
     where labels of Y alone have, it is scored again. All methods decode with the thresholds of the configuration.
-    Without `label_y` there are no scores, but the picture.
+    Without `label_y` there is the picture and, for each model, the score of `scripts.judge`.
 
     Args:
         config: overlays on train.yaml, such as configs/demo.yaml; inference takes the plan of each model.

@@ -16,6 +16,8 @@ from scripts.adapt.stage import inference_words
 from scripts.classical import segment_file
 from scripts.command.bundle import BUNDLE, run_bundle, run_words
 from scripts.compare.method import Method
+from scripts.judge.candidate import judge_model
+from scripts.judge.command import volume_crops
 from scripts.metrics import score_instances
 from scripts.volume_io import read_label, read_volume, result_stem
 from scripts.volume_io.replacement import write_text
@@ -120,8 +122,16 @@ class Run:
         run_words(inference_words(self.target.images, self.folder / "model.pt", self.folder, self.target.labels))
         if self.target.labels is None:
             counts = [_count(read_volume(self._named("instances", image))[0]) for image in self.target.images]
-            return {"found": float(np.mean(counts))}
+            return {"found": float(np.mean(counts)), "score": self._score()}
         return dict(json.loads((self.folder / "metrics.json").read_text()))
+
+    def _score(self) -> float:
+        """How steady and certain the model is on Y, without labels."""
+        volumes = [volume_crops(image) for image in self.target.images]
+        judged = judge_model(self.folder / "model.pt", volumes, self.method.title)
+        for veto in judged.vetoes:
+            print(f"{self.method.title}: {veto}", flush=True)
+        return judged.score.value
 
     def _train(self) -> None:
         files = {"output_dir": self.folder / "train", "model_path": self.folder / "model.pt", "seed": self.seed}

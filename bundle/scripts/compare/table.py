@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from scripts.volume_io.replacement import write_table, write_text
 __all__ = ["summarise", "write_results"]
 
 SCORES = {"ap50": "AP-50", "ap75": "AP-75", "f1_50": "F1-50", "dice": "Dice"}
-_KEPT = ("method", "seed", *SCORES, "found", "present", "hours")
+UNLABELLED = {"score": "score without labels"}
+"""Where Y has no labels, see `scripts.judge`."""
+_KEPT = ("method", "seed", *SCORES, *UNLABELLED, "found", "present", "hours")
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -24,12 +26,13 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         A line for each method in the order given, with the mean over its seeds and, of AP-50, the range.
     """
+    names = UNLABELLED if any("score" in row for row in rows) else SCORES
     lines = [
-        f"| method | {' | '.join(SCORES.values())} | found / present | seeds | hours |",
-        "|---|" + "---|" * (len(SCORES) + 3),
+        f"| method | {' | '.join(names.values())} | found / present | seeds | hours |",
+        "|---|" + "---|" * (len(names) + 3),
     ]
     for title in dict.fromkeys(row["method"] for row in rows):
-        lines.append(_line(title, [row for row in rows if row["method"] == title]))
+        lines.append(_line(title, [row for row in rows if row["method"] == title], names))
     return "\n".join(lines) + "\n"
 
 
@@ -39,8 +42,8 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]], note: str) ->
     write_text(folder / "results.md", f"{summarise(rows)}\n{note}\n")
 
 
-def _line(title: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    cells = [_mean(runs, name, "{:.3f}") for name in SCORES]
+def _line(title: str, runs: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str:
+    cells = [_mean(runs, name, "{:.3f}") for name in names]
     values = [run["ap50"] for run in runs if "ap50" in run]
     if len(values) > 1:
         cells[0] += f" ({min(values):.3f}–{max(values):.3f})"

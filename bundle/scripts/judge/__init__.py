@@ -2,11 +2,13 @@
 
 from scripts.judge.consistency import Repeated, predictor_of, repeat
 from scripts.judge.estimate import Estimate, Tally, difference, estimate
+from scripts.judge.handler import JudgeHandler
 from scripts.judge.perturbation import PERTURBATIONS, Perturbation
 
 __all__ = [
     "PERTURBATIONS",
     "Estimate",
+    "JudgeHandler",
     "Perturbation",
     "Repeated",
     "Tally",

@@ -34,6 +34,7 @@ def facts_of(run: RunFolder) -> list[tuple[str, str]]:
         "folder": str(run.path.resolve()),
     }
     facts |= {f"volume {name}": " · ".join(run.volumes(name)) for name in start["volumes"] if run.volumes(name)}
+    facts |= _judged(run.judged)
     facts |= {f"started before ({n})": _time(earlier["started"]) for n, earlier in enumerate(run.starts[:-1], 1)}
     return [(name, public(str(value))) for name, value in facts.items() if value not in ("", None)]
 
@@ -100,6 +101,20 @@ def _lasting(time: float) -> str:
     if seconds < 60:
         return f"{seconds} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60} min" if seconds >= 3600 else f"{seconds // 60} min"
+
+
+def _judged(judged: Mapping[str, Any]) -> dict[str, str]:
+    """Which weights were chosen without labels, why, and the score of each candidate."""
+    if not judged:
+        return {}
+    scores = {f"judged: {one['name']}": _judgement(one) for one in judged["candidates"]}
+    return {"weights chosen without labels": f"{judged['chosen']}: {judged['reason']}", **scores}
+
+
+def _judgement(one: Mapping[str, Any]) -> str:
+    score = one["score"]
+    known = f"score {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" if score else "no score"
+    return "; ".join([known, *one["vetoes"]])
 
 
 def _code(code: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from scripts.errors import InputError
@@ -24,6 +26,7 @@ class RunFolder(NamedTuple):
         losses: by term.
         panels: for "x" and "y" iterations and pictures, the oldest first.
         missing: what a training leaves and is not there.
+        judged: what judge.json has; empty where the training chose nothing.
     """
 
     path: Path
@@ -32,6 +35,7 @@ class RunFolder(NamedTuple):
     losses: Series
     panels: dict[str, list[tuple[int, Path]]]
     missing: list[str]
+    judged: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def last_start(self) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def read_run(path: str | Path) -> RunFolder:
             "Name the output_dir of a training."
         )
     text = configuration.read_text() if parts["configuration.yaml"] else ""
-    return RunFolder(folder, starts, text, losses, {c: p for c, p in panels.items() if p}, missing)
+    return RunFolder(folder, starts, text, losses, {c: p for c, p in panels.items() if p}, missing, _judged(folder))
 
 
 def public(text: str) -> str:
@@ -84,6 +88,22 @@ def _starts(path: Path) -> list[dict[str, Any]]:
         return [dict(start) for start in starts]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no record of a run can be read ({error}); remove it to go without.") from error
+
+
+def _judged(folder: Path) -> dict[str, Any]:
+    path = folder / "judge.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        _ = (
+            found["chosen"],
+            found["reason"],
+            [(one["name"], one["score"], *one["vetoes"]) for one in found["candidates"]],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no judgement can be read ({error}); remove it to go without.") from error
+    return found
 
 
 def _panels(folder: Path, cycle: str) -> list[tuple[int, Path]]:
