@@ -73,6 +73,7 @@ def test_a_model_without_knowledge_is_not_chosen(volume, tmp_path, capsys):
     [
         ("", {}, "--models: found none"),
         ("absent.pt", {}, "absent.pt"),
+        (SHIPPED, {"label_x": "labels.tif"}, "labels.tif"),
         (SHIPPED, {"crops": 0}, "crops: found 0"),
         (SHIPPED, {"size": (0, 8, 8)}, "expected 1 or more of three sides"),
     ],
@@ -86,3 +87,13 @@ def test_bad_input_is_one_line_before_any_work(volume, tmp_path, models, more, w
 def test_files_of_several_models_are_a_list_with_commas(volume, tmp_path):
     with pytest.raises(InputError, match=r"^b\.pt"):
         judge_files(volume, f"{SHIPPED},b.pt", str(tmp_path / "judge.json"))
+
+
+def test_labels_of_x_veto_what_is_far_less_solid(volume, tmp_path):
+    for name, labels in [("x.tif", TRUTH), ("pairs.tif", np.where(TRUTH > 0, (TRUTH + 1) // 2, 0))]:
+        write_volume(tmp_path / name, labels, voxel_size=(1.0, 1.0, 1.0))
+    files, out = [str(tmp_path / name) for name in ("x.tif", "pairs.tif")], tmp_path / "judge.json"
+    judge_files(volume, out=str(out), instances=files, label_x=files[0])
+    right, pairs = json.loads(out.read_text())["candidates"]
+    assert right["vetoes"] == []
+    assert "of their convex hulls" in pairs["vetoes"][0]

@@ -5,6 +5,7 @@ import pytest
 from scripts.classical import classical_foreground
 from scripts.judge.crop import chosen_crops
 from scripts.judge.evidence import Surroundings, whole_image
+from scripts.judge.shape import solidity
 from scripts.judge.veto import vetoes
 from scripts.volume_io import read_volume
 from skimage.measure import label as components
@@ -96,6 +97,18 @@ def test_what_people_drew_in_a_real_volume_is_not_vetoed_even_in_haze(name, shar
     assert vetoes([drawn], found) == []
     swapped = np.where(drawn == 0, 1 + np.arange(drawn.shape[2]) // 8, 0)
     assert "instances are darker" in vetoes([swapped], found)[0]
+
+
+def test_solidity_does_not_depend_on_the_voxel_size():
+    assert solidity(np.ones((4, 5, 6), int)) == pytest.approx(1)
+    assert solidity(np.repeat(TRUTH, 2, axis=0)) == pytest.approx(solidity(TRUTH))
+    assert np.isnan(solidity(np.eye(9, dtype=int)[None]))
+
+
+def test_instances_of_two_objects_each_are_far_less_solid_than_labels(seen):
+    pairs = np.where(TRUTH > 0, (TRUTH + 1) // 2, 0)
+    assert vetoes([TRUTH], seen, expected=solidity(TRUTH)) == []
+    assert "of their convex hulls" in "; ".join(vetoes([pairs], seen, expected=solidity(TRUTH)))
 
 
 def test_crops_are_where_there_is_contrast_and_do_not_overlap():

@@ -74,7 +74,7 @@ def counted(crops: Sequence[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> Judgement:
+def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "", expected: float | None = None) -> Judgement:
     """Judge a model on crops of volumes.
 
     Memory: 8 bytes per voxel of one whole volume, as the network sees it, and 40 per voxel of a crop.
@@ -83,6 +83,7 @@ def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> J
         model: model.pt by its name, or a state dict.
         volumes: what to look at.
         name: what to call it; by default the name of its file.
+        expected: see `scripts.judge.veto.vetoes`.
 
     Raises:
         InputError: the model or a volume is not as expected.
@@ -93,6 +94,6 @@ def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "") -> J
         grey = predictor.grey(volume.image)
         found += [repeat(predictor, grey[(slice(None), *box)][None]) for box in volume.boxes]
     crops = [one.instances for one in found]
-    against = vetoes(crops, [seen for volume in volumes for seen in volume.seen])
+    against = vetoes(crops, [seen for volume in volumes for seen in volume.seen], expected)
     tally = Tally.of(found)
     return Judgement(name or predictor.name, tally, estimate(tally), against, crops, [one.confidence for one in found])

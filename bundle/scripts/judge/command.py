@@ -8,11 +8,12 @@ Example::
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.check.array import check_image
+from scripts.check.array import check_image, check_label
 from scripts.command.address import expanded
 from scripts.errors import InputError
 from scripts.inferer.physical import physical_scale
@@ -23,6 +24,7 @@ from scripts.judge.crop import COUNT, SIZE, chosen_crops
 from scripts.judge.evidence import whole_image
 from scripts.judge.given import judge_instances, line_of_given, listed_instances
 from scripts.judge.picture import draw_candidates
+from scripts.judge.shape import solidity
 from scripts.volume_io import list_volumes, open_volume
 from scripts.volume_io.files import load
 from scripts.volume_io.paths import check_place
@@ -39,6 +41,7 @@ def judge_files(
     size: Sequence[int] = SIZE,
     instances: str | Sequence[str] = (),
     picture: str | None = None,
+    label_x: str | Sequence[str] = (),
 ) -> None:
     """Score models on crops of a volume without labels, say what speaks against each, and choose one.
 
@@ -57,6 +60,8 @@ def judge_files(
             the models are reported. Of several volumes all files of one program come first, then those of the next.
         picture: PNG to write, of the candidates side by side where they disagree most; by default `out` with the
             extension .png.
+        label_x: instances of X. A candidate whose instances are far less solid is vetoed. Sizes are not compared, since
+            those of X and Y in voxels may differ.
 
     Raises:
         InputError: a model or a volume is not as expected, or a file cannot be written; before any work.
@@ -70,11 +75,12 @@ def judge_files(
     drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
     check_place(drawing)
+    expected = _expected_solidity(_listed(label_x))
     volumes = [volume_crops(name, size, crops) for name in images]
-    given = [judge_instances(group, volumes) for group in groups]
+    given = [judge_instances(group, volumes, expected) for group in groups]
     judgements = []
     for name in names:
-        judgements.append(judge_model(name, volumes))
+        judgements.append(judge_model(name, volumes, expected=expected))
         print(line_of(judgements[-1]), flush=True)
     found = facts(volumes, judgements, choose(judgements) if judgements else None)
     found["candidates"] += [one.facts(judgements) for one in given]
@@ -91,6 +97,21 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     """Names of files, from a list or from a text with commas; a comma may be part of the name of one file."""
     parts = names if not isinstance(names, str) else [names] if Path(names).exists() else names.split(",")
     return [expanded(part.strip()) for part in parts if part.strip()]
+
+
+def _expected_solidity(labels: Sequence[str]) -> float | None:
+    """Solidity of labelled objects; None where there are no labels, or only objects too small to have a shape.
+
+    Raises:
+        InputError: a file is missing or no label.
+    """
+    found = []
+    for name in list_volumes(labels) if labels else ():
+        array = load(name).array
+        check_label(array, name)
+        found.append(solidity(array))
+    known = [value for value in found if not math.isnan(value)]
+    return sum(known) / len(known) if known else None
 
 
 def _check_names(names: Sequence[str]) -> None:

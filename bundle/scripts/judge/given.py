@@ -70,7 +70,7 @@ def listed_instances(files: str | Sequence[str], images: Sequence[str]) -> list[
     return groups
 
 
-def judge_instances(files: Sequence[str], volumes: Sequence[VolumeCrops]) -> Given:
+def judge_instances(files: Sequence[str], volumes: Sequence[VolumeCrops], expected: float | None = None) -> Given:
     """Judge instances in files on crops of their volumes. Only the crops are read, where the format has parts.
 
     Memory: 12 bytes per voxel of the crops.
@@ -78,6 +78,7 @@ def judge_instances(files: Sequence[str], volumes: Sequence[VolumeCrops]) -> Giv
     Args:
         files: a label for each volume.
         volumes: what to look at.
+        expected: see `scripts.judge.veto.vetoes`.
 
     Raises:
         InputError: a file cannot be read, or an id is below 0.
@@ -87,7 +88,8 @@ def judge_instances(files: Sequence[str], volumes: Sequence[VolumeCrops]) -> Giv
         label = open_label(name, open_volume(volume.image))
         crops += [_crop(label, box, name) for box in volume.boxes]
         label.close()
-    return Given(files[0], vetoes(crops, [seen for volume in volumes for seen in volume.seen]), crops)
+    against = vetoes(crops, [seen for volume in volumes for seen in volume.seen], expected)
+    return Given(files[0], against, crops)
 
 
 def line_of_given(found: Mapping[str, Any]) -> str:

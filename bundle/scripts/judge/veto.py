@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import fastremap
 import numpy as np
 from scripts.judge.evidence import Surroundings
+from scripts.judge.shape import solidity
 from scripts.match_domains.intensity import label_polarity
 
 __all__ = ["vetoes"]
@@ -21,9 +22,11 @@ SHARE = 2.0
 """Factor between the foreground and what stands out in the image."""
 EVIDENCE = 0.1
 """Least share of what is found that stands out in the image."""
+RAGGED = 0.7
+"""Least solidity, as a share of that of labelled objects. Two objects in one instance halve it where they are apart."""
 
 
-def vetoes(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> list[str]:
+def vetoes(instances: Sequence[np.ndarray], seen: Sequence[Surroundings], expected: float | None = None) -> list[str]:
     """Say what speaks against instances.
 
     Memory: 12 bytes per voxel of a crop.
@@ -31,11 +34,12 @@ def vetoes(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> lis
     Args:
         instances: (Z, Y, X) of each crop, 0 for background.
         seen: what the image says about each of them.
+        expected: solidity of labelled objects of the same kind; None: unknown.
     """
     sizes = np.concatenate([_sizes(crop) for crop in instances])
     if not len(sizes):
         return ["nothing is found"]
-    return [*_by_size(sizes), *_by_image(instances, seen)]
+    return [*_by_size(sizes), *_by_shape(instances, expected), *_by_image(instances, seen)]
 
 
 def _sizes(crop: np.ndarray) -> np.ndarray:
@@ -48,6 +52,14 @@ def _by_size(sizes: np.ndarray) -> Iterator[str]:
         yield f"only {len(sizes)} instances are found, expected {FEWEST} or more"
     if len(sizes) > 1 and sizes.max() > LARGEST * sizes.sum():
         yield f"one instance holds {100 * sizes.max() / sizes.sum():.0f} % of all that is found"
+
+
+def _by_shape(instances: Sequence[np.ndarray], expected: float | None) -> Iterator[str]:
+    if expected is None:
+        return
+    found = np.array([solidity(crop) for crop in instances])
+    if not np.isnan(found).all() and (typical := np.nanmedian(found)) < RAGGED * expected:
+        yield f"instances fill {100 * typical:.0f} % of their convex hulls, X's labels {100 * expected:.0f} %"
 
 
 def _by_image(instances: Sequence[np.ndarray], seen: Sequence[Surroundings]) -> Iterator[str]:
