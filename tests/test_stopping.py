@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -10,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from scripts.errors import UNFINISHED, InputError
 from scripts.handlers import CyclePanels, SignalStop, TensorBoardLog
 from scripts.report.style import save
 from scripts.volume_io import read_volume, write_volume
-from scripts.volume_io.replacement import write_table, write_text
+from scripts.volume_io.replacement import replacing, write_table, write_text
 
 from test_checkpoint import run, trainer
 
@@ -381,6 +384,25 @@ def test_a_full_disk_costs_no_earlier_checkpoint_and_the_training_goes_on(small:
     TrainingCheckpoint(str(small), interval=2, resume=True).attach(again)
     run(again)
     assert list_checkpoints(small)[-1].name == "checkpoint_0000006.pt"
+
+
+def test_a_store_that_failed_is_removed_while_its_threads_still_write(tmp_path: Path) -> None:
+    def write_on(folder: Path) -> None:
+        for number in range(300):
+            with suppress(OSError):
+                folder.mkdir(exist_ok=True)
+                (folder / f"{number}").write_bytes(b"part")
+            time.sleep(0.001)
+
+    thread: threading.Thread | None = None
+    with pytest.raises(InputError, match=r"a\.zarr"), replacing(tmp_path / "a.zarr") as temporary:
+        thread = threading.Thread(target=write_on, args=[temporary])
+        thread.start()
+        time.sleep(0.05)
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert thread is not None
+    thread.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.h5", "a.nii", "a.nii.gz", "a.zarr", "a.ome.zarr"])

@@ -7,6 +7,7 @@ import glob
 import os
 import platform
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ __all__ = ["remove_of_killed", "replacing", "write_npz", "write_table", "write_t
 
 _OWN = f".{crc32(platform.node().encode()):08x}-"
 """Temporary names begin with this machine (in few letters: names have an end), the process and a random number."""
+_TRIES, _PAUSE = 20, 0.05  # seconds
 
 
 @contextmanager
@@ -126,8 +128,14 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # of a file system that can no longer be written, which was reported before
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+    if not path.is_dir():
+        with suppress(OSError):  # of a file system that can no longer be written, which was reported before
             path.unlink(missing_ok=True)
+        return
+    for _ in range(_TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(
+            _PAUSE
+        )  # of a store that failed, other threads may still be writing parts, and make the folder again
+        if not path.exists():
+            return
