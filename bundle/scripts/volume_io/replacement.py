@@ -134,8 +134,7 @@ def _remove(path: Path) -> None:
         return
     for _ in range(_TRIES):
         shutil.rmtree(path, ignore_errors=True)
-        time.sleep(
-            _PAUSE
-        )  # of a store that failed, other threads may still be writing parts, and make the folder again
+        # Threads may still be writing parts of a store that failed, and make its folder again.
+        time.sleep(_PAUSE)
         if not path.exists():
             return
