@@ -163,6 +163,7 @@ def test_without_labels_of_y_a_model_has_the_score_of_judge(
         return SimpleNamespace(score=SimpleNamespace(value=0.625), vetoes=["nothing is found"])
 
     monkeypatch.setattr("scripts.compare.run.judge_model", judge_model)
+    monkeypatch.setattr("scripts.compare.run.predictor_of", lambda path: path)
     monkeypatch.setattr("scripts.compare.run.run_words", lambda words: None)
     monkeypatch.setattr(Run, "_train", lambda self: None)
     monkeypatch.setattr(Run, "_named", lambda *_: volumes / "labelY.tif")

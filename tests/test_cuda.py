@@ -15,9 +15,13 @@ import torch
 from monai.bundle import ConfigWorkflow
 from scripts.check.overlay import configuration
 from scripts.checkpoint import load_weights
+from scripts.command.bundle import BUNDLE
 from scripts.example import write_pair
 from scripts.export import ExportedNetwork
 from scripts.export.__main__ import main as export
+from scripts.judge import predictor_of
+from scripts.judge.candidate import judge_model
+from scripts.judge.command import volume_crops
 from scripts.metrics import match_instances
 from scripts.trainer import CySGANTrainer
 from scripts.volume_io import read_maps, read_volume
@@ -154,3 +158,12 @@ def test_an_exported_network_gives_its_maps_on_the_gpu(kind: str, tmp_path: Path
         maps, expected = found.maps(volume), network(volume)[:, 1:]
     assert maps.device.type == "cuda"
     assert (maps.sigmoid() - expected.sigmoid()).abs().max() < 1e-2
+
+
+def test_a_model_is_judged_on_the_gpu_as_on_a_cpu(volumes: Path) -> None:
+    predictor = predictor_of(str(BUNDLE / "models" / "model.pt"))
+    assert predictor.part("device").type == "cuda"
+    crops = volume_crops(str(volumes / "imageY.tif"), (16, 64, 64), 1)
+    found = judge_model(predictor, [crops])
+    assert 0 <= found.score.value <= 1
+    assert len(found.tally.f1) == 6

@@ -7,12 +7,13 @@ from scripts.judge import PERTURBATIONS, Perturbation, Tally, difference, estima
 
 
 class Thresholded:
-    """In the place of a predictor: instances are the columns whose grey value exceeds 0, by their place."""
+    """Stands in for a predictor: instances are the columns whose grey value exceeds 0, by their place."""
 
     network = None
 
     def part(self, key):
-        return {"inferer": self._maps, "maps_alone": lambda item: {"maps": item["pred"]}, "decode": self._decoded}[key]
+        alone = lambda item: {"maps": item["pred"]}  # noqa: E731
+        return {"inferer": self._maps, "maps_alone": alone, "decode": self._decoded, "device": "cpu"}[key]
 
     @staticmethod
     def _maps(volume, network):

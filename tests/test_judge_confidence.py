@@ -21,13 +21,13 @@ SHADES = (255, 150, 210, 140)
 
 
 class Bright:
-    """In the place of a predictor: instances are connected voxels whose grey value exceeds 0."""
+    """Stands in for a predictor: instances are connected voxels whose grey value exceeds 0."""
 
     network = None
     plan = Plan({})
 
     def part(self, key):
-        values = {"intensity_percentiles": (0.0, 100.0), "intensity_gamma": 1.0, "inferer": self._maps}
+        values = {"intensity_percentiles": (0.0, 100.0), "intensity_gamma": 1.0, "inferer": self._maps, "device": "cpu"}
         return {**values, "maps_alone": lambda item: {"maps": item["pred"]}, "decode": self._decoded}[key]
 
     @staticmethod

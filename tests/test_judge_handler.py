@@ -42,6 +42,7 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Judg
             return judgement(name, scores[value], ("nothing is found",) if value in vetoed else ())
 
         monkeypatch.setattr("scripts.judge.handler.judge_model", judge_model)
+        monkeypatch.setattr("scripts.judge.handler.predictor_of", lambda path: path)
         monkeypatch.setattr("scripts.judge.handler.list_volumes", lambda image: [])
         network, engine = nn.Linear(1, 1, bias=False), engine_of([None] * 10, options.pop("rank", 0), start=start)
         engine.stage_end, engine.stopped = options.pop("stage_end", 2), options.pop("stopped", False)
@@ -84,7 +85,7 @@ def test_weights_that_are_clearly_better_become_the_model(
     assert weight(tmp_path / "model.pt") == 6
     assert [row["name"] for row in rows(tmp_path)] == ["source only", *(f"iteration {n}" for n in (4, 6, 8, 10))]
     assert [row["chosen"] for row in rows(tmp_path)] == ["", "", "yes", "", ""]
-    assert "model.pt is now that of iteration 6: its score is higher than that of source only" in caplog.text
+    assert "model.pt now holds iteration 6: its score is higher than the one of source only" in caplog.text
     found = json.loads((tmp_path / "judge.json").read_text())
     assert found["chosen"] == "iteration 6"
     assert len(found["candidates"]) == 5

@@ -19,7 +19,7 @@ from scripts.command.start import start
 from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import choose
 from scripts.judge.command import line_of, volume_crops
-from scripts.judge.consistency import AGAIN
+from scripts.judge.consistency import AGAIN, predictor_of
 from scripts.judge.crop import COUNT, SIZE
 from scripts.metrics import contingency, match_instances
 from scripts.volume_io import read_label
@@ -43,7 +43,7 @@ def believe(
     truth = [read_label(label, image)[box] for box in volume.boxes]
     judged, scores = [], []
     for model in models:
-        judged.append(judge_model(model, [volume]))
+        judged.append(judge_model(predictor_of(model), [volume]))
         scores.append([_precision(judged[-1], truth, threshold) for threshold in (0.5, 0.75)])
         print(f"{line_of(judged[-1])}; AP-50 {scores[-1][0]:.3f}, AP-75 {scores[-1][1]:.3f}", end="; ", flush=True)
         print(f"AUROC of confidence {_area(judged[-1], truth):.2f}", flush=True)

@@ -18,6 +18,7 @@ from scripts.command.bundle import BUNDLE, run_bundle, run_words
 from scripts.compare.method import Method
 from scripts.judge.candidate import judge_model
 from scripts.judge.command import volume_crops
+from scripts.judge.consistency import predictor_of
 from scripts.metrics import score_instances
 from scripts.volume_io import read_label, read_volume, result_stem
 from scripts.volume_io.replacement import write_text
@@ -128,7 +129,7 @@ class Run:
     def _score(self) -> float:
         """How steady and certain the model is on Y, without labels."""
         volumes = [volume_crops(image) for image in self.target.images]
-        judged = judge_model(self.folder / "model.pt", volumes, self.method.title)
+        judged = judge_model(predictor_of(self.folder / "model.pt"), volumes, self.method.title)
         for veto in judged.vetoes:
             print(f"{self.method.title}: {veto}", flush=True)
         return judged.score.value

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scripts.judge.consistency import Repeated, predictor_of, repeat
+from scripts.judge.consistency import Repeated, repeat
 from scripts.judge.estimate import Estimate, Tally, estimate
 from scripts.judge.evidence import Surroundings
+from scripts.judge.grey import seen_by
 from scripts.judge.perturbation import PERTURBATIONS
 from scripts.judge.veto import vetoes
+from scripts.predictor import Predictor
+from scripts.volume_io import open_volume
 from scripts.volume_io.grid import Box
 
 __all__ = ["Judgement", "VolumeCrops", "counted", "judge_model"]
@@ -74,25 +78,27 @@ def counted(crops: Sequence[np.ndarray]) -> dict[str, Any]:
     }
 
 
-def judge_model(model: Any, volumes: Sequence[VolumeCrops], name: str = "", expected: float | None = None) -> Judgement:
+def judge_model(
+    predictor: Predictor, volumes: Sequence[VolumeCrops], name: str = "", expected: float | None = None
+) -> Judgement:
     """Judge a model on crops of volumes.
 
-    Memory: 8 bytes per voxel of one whole volume, as the network sees it, and 40 per voxel of a crop.
+    Memory: 40 bytes per voxel of a crop; of the volumes parts are read.
 
     Args:
-        model: model.pt by its name, or a state dict.
+        predictor: the model, see `scripts.judge.predictor_of`.
         volumes: what to look at.
         name: what to call it; by default the name of its file.
         expected: see `scripts.judge.veto.vetoes`.
 
     Raises:
-        InputError: the model or a volume is not as expected.
+        InputError: a volume is not as expected.
     """
-    predictor = predictor_of(model)
     found: list[Repeated] = []
     for volume in volumes:
-        grey = predictor.grey(volume.image)
-        found += [repeat(predictor, grey[(slice(None), *box)][None]) for box in volume.boxes]
+        with closing(open_volume(volume.image)) as image:
+            see = seen_by(predictor, image)
+            found += [repeat(predictor, see(box)) for box in volume.boxes]
     crops = [one.instances for one in found]
     against = vetoes(crops, [seen for volume in volumes for seen in volume.seen], expected)
     tally = Tally.of(found)

@@ -38,7 +38,7 @@ def choose(judgements: Sequence[Judgement]) -> Choice:
     gain = gains[best]
     interval = f"{gain.value:.3f} ({gain.low:.3f} to {gain.high:.3f})"
     if gain.low > 0:
-        return Choice(best, f"its score is higher than that of {first.name} by {interval}")
+        return Choice(best, f"its score is higher than the one of {first.name} by {interval}")
     return Choice(best, f"{first.name} is vetoed ({first.vetoes[0]}), and the difference of the scores is {interval}")
 
 

@@ -25,6 +25,7 @@ from scripts.judge.evidence import whole_image
 from scripts.judge.given import judge_instances, line_of_given, listed_instances
 from scripts.judge.picture import draw_candidates
 from scripts.judge.shape import solidity
+from scripts.predictor import Predictor
 from scripts.volume_io import list_volumes, open_volume
 from scripts.volume_io.files import load
 from scripts.volume_io.paths import check_place
@@ -48,7 +49,7 @@ def judge_files(
     The first model stays chosen unless another one is better by more than the margin of error, so name the model of the
     source alone first. Seven predictions are made of each crop.
 
-    Memory: 8 bytes per voxel of one whole volume, and 40 per voxel of a crop.
+    Memory: one whole volume as it is stored, and 40 bytes per voxel of a crop.
 
     Args:
         image: unlabelled volumes: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
@@ -57,11 +58,11 @@ def judge_files(
         crops: looked at in each volume.
         size: of a crop, z,y,x in voxels.
         instances: files of instances that other programs made. They are not scored; vetoes, counts and agreement with
-            the models are reported. Of several volumes all files of one program come first, then those of the next.
+            the models are reported. Of several volumes all files of one program come first, then all files of the next.
         picture: PNG to write, of the candidates side by side where they disagree most; by default `out` with the
             extension .png.
-        label_x: instances of X. A candidate whose instances are far less solid is vetoed. Sizes are not compared, since
-            those of X and Y in voxels may differ.
+        label_x: instances of X. A candidate whose instances are far less solid is vetoed. Sizes are not compared,
+            because X and Y may have other voxels.
 
     Raises:
         InputError: a model or a volume is not as expected, or a file cannot be written; before any work.
@@ -69,8 +70,7 @@ def judge_files(
     names, files, images = _listed(models), _listed(instances), list_volumes(_listed(image))
     groups = listed_instances(files, images) if files else []
     _check_names([*names, *(group[0] for group in groups)])
-    for name in names:
-        _check_model(name, images)
+    predictors = [_fitting(name, images) for name in names]
     target = Path(expanded(out))
     drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
@@ -79,8 +79,8 @@ def judge_files(
     volumes = [volume_crops(name, size, crops) for name in images]
     given = [judge_instances(group, volumes, expected) for group in groups]
     judgements = []
-    for name in names:
-        judgements.append(judge_model(name, volumes, expected=expected))
+    for predictor in predictors:
+        judgements.append(judge_model(predictor, volumes, expected=expected))
         print(line_of(judgements[-1]), flush=True)
     found = facts(volumes, judgements, choose(judgements) if judgements else None)
     found["candidates"] += [one.facts(judgements) for one in given]
@@ -126,16 +126,18 @@ def _check_names(names: Sequence[str]) -> None:
         raise InputError(f"{twice[0]}: named twice, expected each candidate once. Leave one out.")
 
 
-def _check_model(name: str, images: Sequence[str]) -> None:
-    """See that a model can be applied to all volumes, before the first one of several is judged.
+def _fitting(name: str, images: Sequence[str]) -> Predictor:
+    """Return a model that can be applied to all volumes; all are made before the first one is judged.
 
     Raises:
         InputError: weights that do not fit, or voxels more than 20 times as large as training's.
     """
-    inferer = predictor_of(name).part("inferer")
+    predictor = predictor_of(name)
+    inferer = predictor.part("inferer")
     if inferer.training_voxel_size is not None:
         for image in images:
             physical_scale(inferer.scale, inferer.training_voxel_size, open_volume(image).voxel_size, image)
+    return predictor
 
 
 def volume_crops(image: str, size: Sequence[int] = SIZE, count: int = COUNT) -> VolumeCrops:

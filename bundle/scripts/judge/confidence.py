@@ -7,7 +7,6 @@ Example::
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from scripts.command.address import expanded
 from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.judge.consistency import predictor_of
-from scripts.judge.instance import BLOCK, Confidence, confidence_of
+from scripts.judge.instance import BLOCK, confidence_of
 from scripts.plan.file import METADATA, read_plan
 from scripts.predictor import Predictor
 from scripts.report.sections import parts_of
@@ -32,7 +31,7 @@ from scripts.volume_io import (
     write_volume,
 )
 from scripts.volume_io.paths import check_place
-from scripts.volume_io.replacement import replacing
+from scripts.volume_io.replacement import write_table
 
 __all__ = ["COLUMNS", "confidence_files", "write_confidence"]
 
@@ -54,7 +53,8 @@ def write_confidence(
     each instance its confidence in percent, 1 for one that is never found again, 0 for background. With
     `min_confidence` it also writes NAME_sure.tif, the instances that have at least this confidence, with their ids.
 
-    Memory: 40 bytes per voxel of a block with its halo; and of the volume 1 byte per voxel, then those of its labels.
+    Memory: 40 bytes per voxel of a block with its halo; and 1 byte per voxel of the volume, or as many as
+    its labels have.
 
     Args:
         image: volumes of Y: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
@@ -132,7 +132,8 @@ def _write_one(
         attributes = {METADATA: plan.to_text()}
         write_volume(sure, _looked_up(labels, found.ids, kept), image.voxel_size, labels=True, attributes=attributes)
         line += f", {np.count_nonzero(kept)} of {least:g} or more in {sure}"
-    _write_table(table, found)
+    pairs = zip(found.ids.tolist(), found.confidence.tolist(), strict=True)
+    write_table(table, [{"id": id_, "confidence": f"{share:.4g}"} for id_, share in pairs], COLUMNS)
     print(f"{image.name}: {line}", flush=True)
 
 
@@ -144,15 +145,6 @@ def _looked_up(labels: ChunkedVolume, ids: np.ndarray, values: np.ndarray) -> np
         place = np.searchsorted(ids, part, side="right")
         result[box] = table[np.where(part > 0, place, 0)]
     return result
-
-
-def _write_table(path: Path, found: Confidence) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        table.writerows(
-            (id_, f"{share:.4g}") for id_, share in zip(found.ids.tolist(), found.confidence.tolist(), strict=True)
-        )
 
 
 if __name__ == "__main__":

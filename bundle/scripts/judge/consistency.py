@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.utils import convert_to_numpy
 from scripts.judge.perturbation import PERTURBATIONS, Perturbation
 from scripts.metrics import contingency
 from scripts.metrics.measure import join, measure
@@ -29,7 +30,6 @@ class Repeated:
 
     Attributes:
         instances: (Z, Y, X) of the volume as it is.
-        maps: (C, Z, Y, X) uint8, that they were decoded from; the image is not among them.
         ids: (N,) of the instances.
         iou: (N, P) intersection over union with the best partner under each perturbation, 0 where there is none.
         counts: (T, P, 2) for each tile of the crop: instances found again, of both segmentations; and how many both
@@ -39,7 +39,6 @@ class Repeated:
     """
 
     instances: np.ndarray
-    maps: np.ndarray
     ids: np.ndarray
     iou: np.ndarray
     counts: np.ndarray
@@ -84,7 +83,7 @@ def repeat(
         columns.append(of_first)
         counts.append(_counted(tiles, of_first) + _counted(_tiles(other)[1], of_other))
     found = np.stack(columns, axis=1), np.stack(counts, axis=1)
-    return Repeated(instances, maps, ids, *found, _certain(maps[0], instances))
+    return Repeated(instances, ids, *found, _certain(maps[0], instances))
 
 
 def perturbed(
@@ -99,10 +98,10 @@ def perturbed(
 
 def _segmented(predictor: Predictor, volume: Any, turned: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Maps (C, Z, Y, X) and instances (Z, Y, X)."""
-    maps = predictor.part("inferer")(volume, predictor.network)[0]
+    maps = predictor.part("inferer")(volume.to(predictor.part("device")), predictor.network)[0]
     alone = predictor.part("maps_alone")({"pred": maps.flip(-1, -2) if turned else maps})
     found = predictor.part("decode")(alone)
-    return np.asarray(found["maps"]), np.asarray(found["instances"])[0]
+    return convert_to_numpy(found["maps"]), convert_to_numpy(found["instances"])[0]
 
 
 def best_partners(first: np.ndarray, other: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """The score of a candidate with its margin of error, and whether one candidate is better than another.
 
 The score is the F1 between the instances and those under the perturbation that they survive least, times the root of
-their certainty: 1 less the share of their volume that the foreground map is undecided about. The mean F1 over the
-perturbations, and either factor alone, ranked candidates less well; see docs/JUDGING.md.
+their certainty: 1 less the share of their volume that the foreground map is undecided about. `tools/judging.py`
+compares it with labels.
 """
 
 from __future__ import annotations

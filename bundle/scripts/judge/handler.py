@@ -17,6 +17,7 @@ from scripts.errors import InputError
 from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import Choice, choose
 from scripts.judge.command import facts, line_of, volume_crops
+from scripts.judge.consistency import predictor_of
 from scripts.judge.crop import COUNT, SIZE
 from scripts.networks import bare
 from scripts.plan.file import read_plan
@@ -138,7 +139,7 @@ class JudgeHandler:
         )
         judgements, choice = self._judged(files)
         self._replace(list(files.values())[choice.number])
-        logger.info("%s is now that of %s: %s", self.model_path, judgements[choice.number].name, choice.reason)
+        logger.info("%s now holds %s: %s", self.model_path, judgements[choice.number].name, choice.reason)
 
     def _files(self, engine: Any) -> dict[str, Path]:
         """Candidates by name; the first is what to fall back to."""
@@ -152,7 +153,7 @@ class JudgeHandler:
         judgements, seconds = list[Judgement](), list[float]()
         for name, path in files.items():
             start = time.monotonic()
-            judgements.append(judge_model(path, volumes, name))
+            judgements.append(judge_model(predictor_of(path), volumes, name))
             seconds.append(time.monotonic() - start)
             logger.info("%s", line_of(judgements[-1]))
         choice = choose(judgements)

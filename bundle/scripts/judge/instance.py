@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from scripts.blockwise.intensity import check_finite
 from scripts.errors import InputError
 from scripts.judge.consistency import AGAIN, best_partners, perturbed
+from scripts.judge.grey import seen_by
 from scripts.judge.perturbation import PERTURBATIONS, Perturbation
 from scripts.metrics.measure import join, measure
 from scripts.predictor import Predictor
 from scripts.report.sections import parts_of
-from scripts.transforms.intensity import GreyScale
-from scripts.transforms.percentile import count_values, grey_ends
 from scripts.volume_io import ChunkedVolume
 from scripts.volume_io.grid import Box, Grid
 
@@ -69,7 +65,7 @@ def confidence_of(
     found = measured(instances)
     centres = (found["position"] / np.maximum(found["voxels"], 1)[:, None]).astype(int)
     home = np.ravel_multi_index(tuple((centres // grid.block).T), grid.counts)
-    halo, see = _halo(found["stop"] - found["start"], grid), _seen(predictor, image)
+    halo, see = _halo(found["stop"] - found["start"], grid), seen_by(predictor, image)
     confidence = np.zeros(len(home))
     for number in np.unique(home).tolist():
         window, own = grid.window(number, halo), home == number
@@ -112,23 +108,3 @@ def _halo(sides: np.ndarray, grid: Grid) -> tuple[int, int, int]:
     most = np.percentile(sides, 99, axis=0) if len(sides) else np.zeros(3)
     z, y, x = np.minimum(np.maximum(HALO, most), np.maximum(HALO, grid.block)).astype(int).tolist()
     return z, y, x
-
-
-def _seen(predictor: Predictor, image: ChunkedVolume) -> Callable[[Box], MetaTensor]:
-    """What reads a box as the network sees it, (1, 1, z, y, x) in [-1, 1]: percentiles are those of the whole."""
-
-    def survey(uppers: Sequence[int]) -> np.ndarray:
-        return count_values((plane for _, part in parts_of(image) for plane in part), uppers)
-
-    ends = grey_ends(survey, image.dtype, predictor.part("intensity_percentiles"), image.name)
-    scale = GreyScale(*ends, predictor.part("intensity_gamma"))
-    meta = {"filename_or_obj": image.name}
-    size = {} if image.voxel_size is None else {"voxel_size": torch.tensor(image.voxel_size)}
-
-    def see(box: Box) -> MetaTensor:
-        voxels = image[box]
-        check_finite(voxels, box, image.name)
-        grey = scale(torch.from_numpy(voxels.astype(np.float32)))
-        return MetaTensor(grey[None, None], meta={**meta, **size})
-
-    return see

@@ -1,4 +1,4 @@
-"""The shape of instances, for comparison with that of labelled objects of another size."""
+"""The shape of instances, to compare with labelled objects of another size."""
 
 from __future__ import annotations
 

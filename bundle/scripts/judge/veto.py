@@ -23,7 +23,8 @@ SHARE = 2.0
 EVIDENCE = 0.1
 """Least share of what is found that stands out in the image."""
 RAGGED = 0.7
-"""Least solidity, as a share of that of labelled objects. Two objects in one instance halve it where they are apart."""
+"""Least solidity, as a share of the solidity of labelled objects. Two objects in one instance
+halve it where they are apart."""
 
 
 def vetoes(instances: Sequence[np.ndarray], seen: Sequence[Surroundings], expected: float | None = None) -> list[str]:
