@@ -25,9 +25,10 @@ APART = 4
 
 
 class _Crop(NamedTuple):
-    """A crop (Z, Y, X) in grey values from 0 to 1, and the instances of each candidate in it."""
+    """A crop (Z, Y, X) in grey values from 0 to 1, its first z in the volume, and the instances of each candidate."""
 
     title: str
+    first: int
     grey: np.ndarray
     candidates: list[np.ndarray]
 
@@ -59,7 +60,7 @@ def draw_candidates(
     top = HEAD
     for (number, z, share), height in zip(sections, heights, strict=True):
         _draw_row(figure, crops[number], z, top, height)
-        text = f"{crops[number].title}\nsection {z} of it\n{100 * share:.1f} % in dispute"
+        text = f"{crops[number].title}\nsection {crops[number].first + z}\n{100 * share:.1f} % in dispute"
         write(figure, 0.05, top + 0.05, text, fontsize=8, va="top")
         top += height + GAP
     save(figure, path)
@@ -72,6 +73,7 @@ def _crops(volumes: Sequence[VolumeCrops], candidates: Sequence[Sequence[np.ndar
     return [
         _Crop(
             "\n".join([*wrap(short_name(image), 22), *_sides(box)]),
+            box[0].start,
             1 - seen.crop if seen.bright is False else seen.crop,
             [crops[number] for crops in candidates],
         )
