@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 __all__ = ["solidity"]
 
 SMALLEST = 30
-"""Voxels of the instances that are looked at: of fewer the shape is that of the grid."""
+"""Voxels of the instances that are looked at: smaller ones have the shape of the grid."""
 MOST = 200
 """Instances that are looked at."""
 
