@@ -156,20 +156,24 @@ def test_without_labels_of_y_there_is_a_picture_and_no_score(given: dict[str, An
 def test_without_labels_of_y_a_model_has_the_score_of_judge(
     given: dict[str, Any], volumes: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    judged = []
+    judged, looked_at = [], []
 
-    def judge_model(model: Path, crops: Any, name: str) -> Any:
-        judged.append((model.name, len(crops), name))
+    def judge_model(model: Path, crops: Any, name: str, expected: float) -> Any:
+        judged.append((model.name, crops, name, expected))
         return SimpleNamespace(score=SimpleNamespace(value=0.625), vetoes=["nothing is found"])
 
     monkeypatch.setattr("scripts.compare.run.judge_model", judge_model)
     monkeypatch.setattr("scripts.compare.run.predictor_of", lambda path: path)
+    monkeypatch.setattr("scripts.compare.run.volume_crops", lambda image: looked_at.append(image) or "crops")
+    monkeypatch.setattr("scripts.compare.run.labelled_solidity", lambda labels: len(labels))
     monkeypatch.setattr("scripts.compare.run.run_words", lambda words: None)
     monkeypatch.setattr(Run, "_train", lambda self: None)
     monkeypatch.setattr(Run, "_named", lambda *_: volumes / "labelY.tif")
     monkeypatch.setattr("scripts.compare.command._draw", lambda path, runs: None)
-    compare(methods="source_only", **{key: value for key, value in given.items() if key != "label_y"})
-    assert judged == [("model.pt", 1, "source only")]
+    compare(methods="source_only,two_step", **{key: value for key, value in given.items() if key != "label_y"})
+    titles = ("source only", "CycleGAN, then segmentation")
+    assert judged == [("model.pt", ["crops"], title, 1) for title in titles]
+    assert looked_at == [given["image_y"]]  # once, not for each method
     said = capfd.readouterr().out
     assert "source only: nothing is found" in said
     assert "| method | score without labels | found / present |" in said

@@ -21,7 +21,7 @@ from scripts.export import ExportedNetwork
 from scripts.export.__main__ import main as export
 from scripts.judge import predictor_of
 from scripts.judge.candidate import judge_model
-from scripts.judge.command import volume_crops
+from scripts.judge.volume import volume_crops
 from scripts.metrics import match_instances
 from scripts.trainer import CySGANTrainer
 from scripts.volume_io import read_maps, read_volume

@@ -18,6 +18,7 @@ from scripts.errors import InputError
 from scripts.judge import JudgeHandler, Tally, estimate
 from scripts.judge.candidate import Judgement
 from scripts.plan.file import read_plan
+from scripts.volume_io import write_volume
 from torch import nn
 
 from test_handlers import engine_of
@@ -35,9 +36,11 @@ def judgement(name: str, again: float, vetoes: tuple[str, ...] = ()) -> Judgemen
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., JudgeHandler]:
     """Train a single weight, which counts the iterations; the scores are given by the value of the weight."""
+    solidities: list[float | None] = []
 
     def run(scores: dict[int, float], vetoed: tuple[int, ...] = (), start: int = 0, **options: Any) -> JudgeHandler:
-        def judge_model(path: Path, volumes: Any, name: str) -> Judgement:
+        def judge_model(path: Path, volumes: Any, name: str, expected: float | None) -> Judgement:
+            solidities.append(expected)
             value = int(torch.load(path, weights_only=True)["weight"])
             return judgement(name, scores[value], ("nothing is found",) if value in vetoed else ())
 
@@ -58,6 +61,7 @@ def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Judg
         handler = JudgeHandler("y.tif", network, **places, source_only=str(tmp_path / "source_only.pt"), **options)
         handler.attach(engine)
         engine.go()
+        handler.solidities = solidities  # type: ignore[attr-defined]
         return handler
 
     return run
@@ -96,6 +100,15 @@ def test_the_source_alone_stays_where_nothing_is_clearly_better(train: Any, tmp_
     assert weight(tmp_path / "model.pt") == 2
     train({2: 0.5, 4: 0.5, 6: 0.9, 8: 0.4, 10: 0.3}, vetoed=(6,))
     assert weight(tmp_path / "model.pt") == 2
+
+
+def test_candidates_are_compared_with_the_solidity_of_the_labels_of_x(train: Any, tmp_path: Path) -> None:
+    label = np.zeros((8, 16, 16), np.uint8)
+    label[2:6, 2:8, 2:8], label[2:6, 9:15, 9:15] = 1, 2
+    write_volume(tmp_path / "labelX.tif", label)
+    scores = {n: 0.5 for n in range(11)}
+    assert train(scores, label_x=str(tmp_path / "labelX.tif")).solidities == pytest.approx([1] * 5)
+    assert train(scores).solidities[5:] == [None] * 5
 
 
 def test_without_a_warm_up_the_end_of_the_training_stays(train: Any, tmp_path: Path) -> None:

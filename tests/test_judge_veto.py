@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scripts.classical import classical_foreground
+from scripts.errors import InputError
 from scripts.judge.crop import chosen_crops
 from scripts.judge.evidence import Surroundings, whole_image
 from scripts.judge.shape import solidity
 from scripts.judge.veto import vetoes
-from scripts.volume_io import read_volume
+from scripts.judge.volume import volume_crops
+from scripts.volume_io import ChunkedVolume, read_volume, write_volume
 from skimage.measure import label as components
 
 SHAPE = (32, 96, 96)
@@ -127,3 +129,26 @@ def test_a_side_shorter_than_a_crop_is_taken_whole():
     assert chosen_crops(np.zeros((8, 40, 20), np.uint8), (64, 32, 32), 3) == [
         (slice(0, 8), slice(4, 36), slice(0, 20)),
     ]
+
+
+@pytest.mark.parametrize("name", ["y.tif", "y.h5", "y.ome.zarr"])
+def test_a_file_is_looked_at_part_by_part_as_the_whole_is(name, tmp_path, monkeypatch):
+    image = image_of(balls((40, 120, 200)))
+    write_volume(tmp_path / name, image)
+    boxes = chosen_crops(image, (16, 48, 48), 2)
+    expected = whole_image(image, boxes)
+    monkeypatch.setattr(ChunkedVolume, "whole", lambda *_: pytest.fail("read as a whole"))
+    found = volume_crops(str(tmp_path / name), (16, 48, 48), 2)
+    assert found.boxes == boxes
+    for one, other in zip(found.seen, expected, strict=True):
+        np.testing.assert_array_equal(one.crop, other.crop)
+        assert (one.bright, one.diameters) == (other.bright, other.diameters)
+
+
+def test_a_volume_that_cannot_be_judged_is_named(tmp_path):
+    flat, holed = np.full((8, 16, 16), 7, np.uint8), np.ones((8, 16, 16), np.float32)
+    holed[2, 3, 4], holed[0, 0, 0] = np.nan, 0
+    for name, image, message in (("flat.tif", flat, "every voxel is 7"), ("holed.tif", holed, "1 NaN or infinite")):
+        write_volume(tmp_path / name, image)
+        with pytest.raises(InputError, match=message):
+            volume_crops(str(tmp_path / name))

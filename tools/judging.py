@@ -18,9 +18,10 @@ from scipy.stats import rankdata, spearmanr
 from scripts.command.start import start
 from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import choose
-from scripts.judge.command import line_of, volume_crops
+from scripts.judge.command import line_of
 from scripts.judge.consistency import AGAIN, predictor_of
 from scripts.judge.crop import COUNT, SIZE
+from scripts.judge.volume import volume_crops
 from scripts.metrics import contingency, match_instances
 from scripts.volume_io import read_label
 

@@ -31,7 +31,15 @@ def check_image(array: Any, name: str, min_side: int = 4) -> None:
     check_sides(volume.shape, name, min_side)
     if volume.dtype.kind == "f":
         _refuse_not_finite(volume, name)
-    low, high = _value_range(volume)
+    check_contrast(*_value_range(volume), name)
+
+
+def check_contrast(low: Any, high: Any, name: str) -> None:
+    """See that the lowest and the highest value of an image differ.
+
+    Raises:
+        InputError: they do not.
+    """
     if low == high:
         raise InputError(f"{name}: every voxel is {low}; expected an image. Check the file or dataset.")
 

@@ -113,7 +113,8 @@ def _values(overlays: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str,
 def _target(values: Mapping[str, Any]) -> Target:
     items = volume_items(values["image_y"], values["label_y"])
     labels = None if values["label_y"] is None else [item["label"] for item in items]
-    return Target([item["image"] for item in items], labels)
+    source = volume_items(values["image_x"], values["label_x"])
+    return Target([item["image"] for item in items], labels, [item["label"] for item in source])
 
 
 def _runs(

@@ -16,9 +16,9 @@ from scripts.adapt.stage import inference_words
 from scripts.classical import segment_file
 from scripts.command.bundle import BUNDLE, run_bundle, run_words
 from scripts.compare.method import Method
-from scripts.judge.candidate import judge_model
-from scripts.judge.command import volume_crops
+from scripts.judge.candidate import VolumeCrops, judge_model
 from scripts.judge.consistency import predictor_of
+from scripts.judge.volume import labelled_solidity, volume_crops
 from scripts.metrics import score_instances
 from scripts.volume_io import read_label, read_volume, result_stem
 from scripts.volume_io.replacement import write_text
@@ -28,10 +28,27 @@ __all__ = ["Run", "Target"]
 
 @dataclass(frozen=True)
 class Target:
-    """The volumes that are segmented, and their labels where these are to score."""
+    """The volumes that are segmented, and their labels where these are to score.
+
+    Attributes:
+        images: names.
+        labels: of the images.
+        label_x: instances of X, to which the judge compares what is found where there are no labels.
+    """
 
     images: Sequence[str]
     labels: Sequence[str] | None
+    label_x: Sequence[str] = ()
+
+    @cached_property
+    def crops(self) -> list[VolumeCrops]:
+        """What all methods are judged on."""
+        return [volume_crops(image) for image in self.images]
+
+    @cached_property
+    def solidity(self) -> float | None:
+        """See `scripts.judge.volume.labelled_solidity`."""
+        return labelled_solidity(self.label_x)
 
 
 @dataclass
@@ -128,8 +145,8 @@ class Run:
 
     def _score(self) -> float:
         """How steady and certain the model is on Y, without labels."""
-        volumes = [volume_crops(image) for image in self.target.images]
-        judged = judge_model(predictor_of(self.folder / "model.pt"), volumes, self.method.title)
+        predictor = predictor_of(self.folder / "model.pt")
+        judged = judge_model(predictor, self.target.crops, self.method.title, self.target.solidity)
         for veto in judged.vetoes:
             print(f"{self.method.title}: {veto}", flush=True)
         return judged.score.value

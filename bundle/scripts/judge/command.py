@@ -8,26 +8,22 @@ Example::
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.check.array import check_image, check_label
 from scripts.command.address import expanded
 from scripts.errors import InputError
 from scripts.inferer.physical import physical_scale
 from scripts.judge.candidate import Judgement, VolumeCrops, judge_model
 from scripts.judge.choice import Choice, choose
 from scripts.judge.consistency import predictor_of
-from scripts.judge.crop import COUNT, SIZE, chosen_crops
-from scripts.judge.evidence import whole_image
+from scripts.judge.crop import COUNT, SIZE
 from scripts.judge.given import judge_instances, line_of_given, listed_instances
 from scripts.judge.picture import draw_candidates
-from scripts.judge.shape import solidity
+from scripts.judge.volume import labelled_solidity, volume_crops
 from scripts.predictor import Predictor
 from scripts.volume_io import list_volumes, open_volume
-from scripts.volume_io.files import load
 from scripts.volume_io.paths import check_place
 from scripts.volume_io.replacement import write_text
 
@@ -49,7 +45,7 @@ def judge_files(
     The first model stays chosen unless another one is better by more than the margin of error, so name the model of the
     source alone first. Seven predictions are made of each crop.
 
-    Memory: one whole volume as it is stored, and 40 bytes per voxel of a crop.
+    Memory: 40 bytes per voxel of a crop, and about 400 MB; volumes are read part by part.
 
     Args:
         image: unlabelled volumes: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
@@ -75,7 +71,7 @@ def judge_files(
     drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
     check_place(drawing)
-    expected = _expected_solidity(_listed(label_x))
+    expected = labelled_solidity(_listed(label_x))
     volumes = [volume_crops(name, size, crops) for name in images]
     given = [judge_instances(group, volumes, expected) for group in groups]
     judgements = []
@@ -97,21 +93,6 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     """Names of files, from a list or from a text with commas; a comma may be part of the name of one file."""
     parts = names if not isinstance(names, str) else [names] if Path(names).exists() else names.split(",")
     return [expanded(part.strip()) for part in parts if part.strip()]
-
-
-def _expected_solidity(labels: Sequence[str]) -> float | None:
-    """Solidity of labelled objects; None where there are no labels, or only objects too small to have a shape.
-
-    Raises:
-        InputError: a file is missing or no label.
-    """
-    found = []
-    for name in list_volumes(labels) if labels else ():
-        array = load(name).array
-        check_label(array, name)
-        found.append(solidity(array))
-    known = [value for value in found if not math.isnan(value)]
-    return sum(known) / len(known) if known else None
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -138,20 +119,6 @@ def _fitting(name: str, images: Sequence[str]) -> Predictor:
         for image in images:
             physical_scale(inferer.scale, inferer.training_voxel_size, open_volume(image).voxel_size, image)
     return predictor
-
-
-def volume_crops(image: str, size: Sequence[int] = SIZE, count: int = COUNT) -> VolumeCrops:
-    """Choose the crops of a volume, and look at them.
-
-    Memory: the volume as it is stored, and 4 bytes per voxel of the crops.
-
-    Raises:
-        InputError: the file is not as expected.
-    """
-    array = load(image).array
-    check_image(array, image)
-    boxes = chosen_crops(array, size, count)
-    return VolumeCrops(image, boxes, whole_image(array, boxes))
 
 
 def line_of(one: Judgement) -> str:

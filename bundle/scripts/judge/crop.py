@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from scripts.errors import InputError
-from scripts.match_domains.piece import block_means, grey_range, normalised
+from scripts.match_domains.piece import Readable, block_means, grey_range, normalised
 from scripts.volume_io.grid import Box
 
 __all__ = ["COUNT", "SIZE", "chosen_crops"]
@@ -17,13 +18,13 @@ BLOCK = (2, 4, 4)
 """Voxels (z, y, x) that are averaged first, so that noise is not taken for contrast."""
 
 
-def chosen_crops(image: np.ndarray, size: Sequence[int] = SIZE, count: int = COUNT) -> list[Box]:
+def chosen_crops(image: Readable, size: Sequence[int] = SIZE, count: int = COUNT) -> list[Box]:
     """Choose the crops with the most contrast, of those that tile a volume.
 
-    Memory: 4 bytes per voxel of one crop.
+    Memory: 4 bytes per voxel of one crop, and a row of crops along x as it is stored.
 
     Args:
-        image: (Z, Y, X) of any numeric type.
+        image: (Z, Y, X) of any numeric type; a file is read row by row.
         size: of a crop (z, y, x) in voxels; a shorter side is taken whole.
         count: at most so many.
 
@@ -39,7 +40,10 @@ def chosen_crops(image: np.ndarray, size: Sequence[int] = SIZE, count: int = COU
     if len(boxes) <= count:
         return boxes
     window = grey_range(image)
-    contrast = [_contrast(image[box], window) for box in boxes]
+    contrast: list[float] = []
+    for (z, y), row in groupby(boxes, lambda box: box[:2]):
+        strip = image[z, y, :]
+        contrast += [_contrast(strip[..., x], window) for _, _, x in row]
     return [boxes[i] for i in np.argsort(contrast, kind="stable")[::-1][:count]]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scripts.classical import classical_foreground
 from scripts.match_domains.blob import coarse_blobs
 from scripts.match_domains.intensity import image_polarity
-from scripts.match_domains.piece import grey_range, normalised
+from scripts.match_domains.piece import Readable, grey_range, normalised
 from scripts.volume_io.grid import Box
 
 __all__ = ["Surroundings", "whole_image"]
@@ -43,7 +43,7 @@ class Surroundings:
         return classical_foreground(self.crop, spacing, **lengths)
 
 
-def whole_image(image: np.ndarray, boxes: Sequence[Box], seed: int = 0) -> list[Surroundings]:
+def whole_image(image: Readable, boxes: Sequence[Box], seed: int = 0) -> list[Surroundings]:
     """Look at crops of an image (Z, Y, X).
 
     Memory: 4 bytes per voxel of the crops, and about 400 MB.

@@ -16,9 +16,10 @@ from scripts.checkpoint.weights import noted_state, plan_at, save_atomically
 from scripts.errors import InputError
 from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import Choice, choose
-from scripts.judge.command import facts, line_of, volume_crops
+from scripts.judge.command import facts, line_of
 from scripts.judge.consistency import predictor_of
 from scripts.judge.crop import COUNT, SIZE
+from scripts.judge.volume import labelled_solidity, volume_crops
 from scripts.networks import bare
 from scripts.plan.file import read_plan
 from scripts.processes import of_first
@@ -55,6 +56,7 @@ class JudgeHandler:
         candidates: how many follow the warm-up.
         crops: looked at in each volume.
         size: of a crop, (z, y, x) in voxels of the file.
+        label_x: instances of X, whose solidity candidates are compared with; None: they are not.
 
     Raises:
         InputError: `keep` is something else, or there is no candidate to ask for.
@@ -71,10 +73,11 @@ class JudgeHandler:
         candidates: int = 4,
         crops: int = COUNT,
         size: Sequence[int] = SIZE,
+        label_x: Any = None,
     ) -> None:
         if keep not in ("better", "last") or candidates < 1:
             raise InputError(f"keep: found {keep} of {candidates} candidates, expected better or last, of 1 or more.")
-        self.image, self.network, self.is_asked = image, network, keep == "better"
+        self.image, self.label_x, self.network, self.is_asked = image, label_x, network, keep == "better"
         self.folder, self.model_path, self.source_only = Path(folder), Path(model_path), Path(source_only)
         self.candidates, self.crops, self.size = candidates, crops, size
 
@@ -150,10 +153,11 @@ class JudgeHandler:
 
     def _judged(self, files: dict[str, Path]) -> tuple[list[Judgement], Choice]:
         volumes = [volume_crops(name, self.size, self.crops) for name in list_volumes(self.image)]
+        expected = labelled_solidity(self.label_x or ())
         judgements, seconds = list[Judgement](), list[float]()
         for name, path in files.items():
             start = time.monotonic()
-            judgements.append(judge_model(predictor_of(path), volumes, name))
+            judgements.append(judge_model(predictor_of(path), volumes, name, expected))
             seconds.append(time.monotonic() - start)
             logger.info("%s", line_of(judgements[-1]))
         choice = choose(judgements)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
-from scripts.match_domains.piece import block_means, grey_range, normalised, piece_slices
+from scripts.match_domains.piece import Readable, block_means, grey_range, normalised, piece_slices
 
 __all__ = ["BlobStrength", "CoarseBlobs", "coarse_blobs", "refined_widths"]
 
@@ -54,11 +54,11 @@ class BlobStrength:
         return float(bright), float(dark)
 
 
-def coarse_blobs(image: np.ndarray, seed: int = 0) -> tuple[CoarseBlobs, CoarseBlobs]:
+def coarse_blobs(image: Readable, seed: int = 0) -> tuple[CoarseBlobs, CoarseBlobs]:
     """Find the widths that stand out, over all sizes that fit, in steps of √2.
 
     Args:
-        image: (Z, Y, X) of any numeric type. Parts of it are looked at, at 1, 1/2, 1/4 … of its resolution.
+        image: (Z, Y, X) of any numeric type. Parts of it are read and looked at, at 1, 1/2, 1/4 … of its resolution.
         seed: of the places of the parts.
 
     Returns:
@@ -72,7 +72,7 @@ def coarse_blobs(image: np.ndarray, seed: int = 0) -> tuple[CoarseBlobs, CoarseB
         depth = depth if image.shape[0] // depth >= SMALLEST_SIDE else 1
         blocks = (depth, level, level)
         size = [side * block for side, block in zip(PIECE, blocks, strict=True)]
-        parts = [block_means(image[part], blocks) for part in piece_slices(image.shape, size, seed, count=1)]
+        parts = [block_means(image, blocks, part) for part in piece_slices(image.shape, size, seed, count=1)]
         strength = BlobStrength([normalised(part, window) for part in parts])
         for i, j in np.ndindex(9, 7):
             z, plane = COARSE ** (i - 2), COARSE**j

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import ceil, prod
 
 import numpy as np
 import torch
 from scripts.transforms.scaling import resized, scaled_shape
+from scripts.volume_io import ChunkedVolume
 
-__all__ = ["block_means", "grey_range", "normalised", "piece_slices", "shrunk"]
+__all__ = ["Readable", "block_means", "grey_range", "normalised", "piece_slices", "shrunk"]
+
+Readable = np.ndarray | ChunkedVolume
+"""A volume (Z, Y, X) in memory, or one of which parts are read."""
 
 
 def piece_slices(shape: Sequence[int], size: Sequence[int], seed: int, count: int = 3) -> list[tuple[slice, ...]]:
@@ -20,17 +25,24 @@ def piece_slices(shape: Sequence[int], size: Sequence[int], seed: int, count: in
     return [tuple(slice(a, a + s) for a, s in zip(corner, sides, strict=True)) for corner in corners]
 
 
-def block_means(volume: np.ndarray, blocks: Sequence[int]) -> np.ndarray:
+def block_means(volume: Readable, blocks: Sequence[int], part: Sequence[slice] | None = None) -> np.ndarray:
     """Average blocks of (z, y, x) voxels, (Z, Y, X) to float32; what does not fill a block is left out.
 
-    Memory: one slab of `blocks[0]` planes beside the result.
+    Memory: one slab of `blocks[0]` planes, or of a chunk's, beside the result.
+
+    Args:
+        volume: (Z, Y, X).
+        blocks: voxels (z, y, x) that become one.
+        part: of the volume; None for all of it.
     """
-    z, y, x = (n // b for n, b in zip(volume.shape, blocks, strict=True))
+    box = part or [slice(0, side) for side in volume.shape]
+    z, y, x = ((side.stop - side.start) // block for side, block in zip(box, blocks, strict=True))
+    top, down, left = (side.start for side in box)
     bz, by, bx = blocks
+    whole = slice(top, top + z * bz), slice(down, down + y * by), slice(left, left + x * bx)
     result = np.empty((z, y, x), np.float32)
-    for i in range(z):
-        slab = volume[i * bz : (i + 1) * bz, : y * by, : x * bx].astype(np.float32)
-        result[i] = slab.reshape(bz, y, by, x, bx).mean(axis=(0, 2, 4))
+    for i, slab in enumerate(_slabs(volume, whole, bz)):
+        result[i] = slab.astype(np.float32).reshape(bz, y, by, x, bx).mean(axis=(0, 2, 4))
     return result
 
 
@@ -44,10 +56,11 @@ def shrunk(volume: np.ndarray, factors: Sequence[float]) -> tuple[np.ndarray, np
     return result, np.array(shape) / np.array(coarse.shape) / np.array(blocks)
 
 
-def grey_range(volume: np.ndarray, percentiles: Sequence[float] = (0.5, 99.5)) -> tuple[float, float]:
+def grey_range(volume: Readable, percentiles: Sequence[float] = (0.5, 99.5)) -> tuple[float, float]:
     """Grey values at two percentiles, of about four million voxels on a grid at most."""
-    step = max(1, round((volume.size / 4e6) ** (1 / 3)))
-    low, high = np.percentile(volume[::step, ::step, ::step].astype(np.float32), percentiles)
+    step = max(1, round((prod(volume.shape) / 4e6) ** (1 / 3)))
+    slabs = _slabs(volume, [slice(0, side) for side in volume.shape], step)
+    low, high = np.percentile(np.stack([slab[0, ::step, ::step].astype(np.float32) for slab in slabs]), percentiles)
     return float(low), float(high)
 
 
@@ -55,3 +68,12 @@ def normalised(volume: np.ndarray, window: Sequence[float]) -> np.ndarray:
     """Bring the grey values of a window to 0 and 1, and clip the others; float32."""
     low, high = window
     return np.clip((volume.astype(np.float32) - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _slabs(volume: Readable, box: Sequence[slice], planes: int) -> Iterator[np.ndarray]:
+    """Give a box, so many planes at a time; a file is read in multiples of them, so that chunks are decoded once."""
+    (z, y, x), chunks = box, getattr(volume, "chunks", (1,))
+    depth = ceil(chunks[0] / planes) * planes
+    for first in range(z.start, z.stop, depth):
+        read = volume[first : min(first + depth, z.stop), y, x]
+        yield from (read[start : start + planes] for start in range(0, len(read), planes))
