@@ -66,7 +66,8 @@ class Page:
         return answer["result"]
 
     def open(self, path: Path) -> None:
-        """Load a file and wait until all of it is there."""
+        """Load a file and wait until all of it is there; what was told of another is forgotten."""
+        self.events.clear()
         self("Page.navigate", url=path.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())

@@ -282,20 +282,31 @@ PIXELS = """(async () => {
 })()"""
 
 
-@pytest.fixture
-def opened(page: Path, tmp_path: Path) -> Any:
-    """The page in Chromium."""
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One browser for all tests of this file."""
     if (program := browser()) is None:
         pytest.skip("no Chromium on this machine")
-    with Page(program, tmp_path / "profile") as shown:
-        shown.open(page)
+    with Page(program, tmp_path_factory.mktemp("profile")) as shown:
         yield shown
-        assert shown.errors() == []
-        assert [a[:60] for a in shown.addresses() if not a.startswith(("file:", "data:"))] == []
+
+
+@pytest.fixture
+def opened(chromium: Page, page: Path) -> Any:
+    """The page in Chromium."""
+    chromium("Emulation.clearDeviceMetricsOverride")
+    chromium.open(page)
+    yield chromium
+    assert chromium.errors() == []
+    assert [a[:60] for a in chromium.addresses() if not a.startswith(("file:", "data:"))] == []
 
 
 def test_keys_move_the_sliders_and_the_pictures(opened: Page) -> None:
-    for name, said in (("plane-z", r"z = \d+ of 16"), ("plane-x", r"x = \d+ of 64"), ("cycle-y", r"iteration \d+")):
+    for name, said in (
+        ("plane-z", r"z = \d+ \(0 to 15\)"),
+        ("plane-x", r"x = \d+ \(0 to 63\)"),
+        ("cycle-y", r"iteration \d+"),
+    ):
         told = f"document.querySelector('#{name} output').textContent"
         opened.evaluate(f"document.querySelector('#{name}-slider').focus()")
         before = opened.evaluate(PIXELS % name), opened.evaluate(told)
@@ -324,6 +335,118 @@ def test_layers_are_switched_off_and_on(opened: Page) -> None:
     assert opened.evaluate(hidden) == ["none"] * 3
     opened.evaluate(switch)
     assert opened.evaluate(hidden) == ["block"] * 3
+
+
+CENTRE = """(([name, down, across]) => {
+  const box = document.querySelector(`#${name} .stage`).getBoundingClientRect();
+  return [box.left + across * box.width, box.top + down * box.height];
+})(%s)"""
+TOLD = "['z', 'y', 'x'].map((axis) => parseInt(document.querySelector(`#plane-${axis} output`).textContent.slice(4)))"
+LINES = """['z', 'y', 'x'].map((axis) => [['across', 'top'], ['down', 'left']].map(
+  ([line, side]) => parseFloat(document.querySelector(`#plane-${axis} .line.${line}`).style[side])))"""
+
+
+def click(shown: Page, plane: str, down: float, across: float) -> None:
+    """Click into a section, at shares of its sides."""
+    shown.evaluate(f"document.querySelector('#{plane}').scrollIntoView({{behavior: 'instant'}})")
+    x, y = shown.evaluate(CENTRE % json.dumps([plane, down, across]))
+    for kind in ("mousePressed", "mouseReleased"):
+        shown("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+
+def test_a_click_into_a_section_moves_all_three_planes(opened: Page) -> None:
+    click(opened, "plane-y", 0.26, 0.8)  # z down, x across
+    z, _, x = opened.evaluate(TOLD)
+    assert (z, abs(x - 0.8 * 64) <= 2) == (4, True)
+    click(opened, "plane-z", 0.1, 0.3)
+    assert opened.evaluate(TOLD)[0] == z
+    (down, across), (deep, _), (also_deep, along) = opened.evaluate(LINES)
+    assert [down, across] == pytest.approx([10, 30], abs=1) and deep == also_deep and along == down
+    assert opened.evaluate("document.querySelector('#plane-x-slider').getAttribute('aria-valuetext')").startswith(
+        "x = "
+    )
+
+
+def test_zoom_enlarges_about_the_place_and_stops_at_its_ends(opened: Page) -> None:
+    click(opened, "plane-z", 0.7, 0.4)
+    width = "document.querySelector('#plane-z .stage').clientWidth"
+    plain, bar = opened.evaluate(width), opened.evaluate(BAR % "z")
+    for times in (3, 20):
+        opened.evaluate(f"for (let i = 0; i < {times}; i++) document.querySelector('[data-zoom=\"1\"]').click()")
+    assert opened.evaluate(width) > 7 * plain
+    assert opened.evaluate("document.querySelector('[data-zoom=\"1\"]').getAttribute('aria-disabled')") == "true"
+    larger = opened.evaluate(BAR % "z")
+    assert larger[1] / larger[0] > 7 * bar[1] / bar[0]
+    line, frame = (opened.evaluate(MIDDLE % selector) for selector in ("#plane-z .line.down", "#plane-z .scroll"))
+    assert line == pytest.approx(frame, abs=10)
+    click(opened, "plane-z", 0.7, 0.4)  # still where it points
+    assert opened.evaluate(LINES)[0] == pytest.approx([70, 40], abs=0.5)
+    opened.evaluate("for (let i = 0; i < 20; i++) document.querySelector('[data-zoom=\"-1\"]').click()")
+    assert opened.evaluate(width) == pytest.approx(plain, abs=1)
+
+
+def test_the_wheel_with_ctrl_zooms_about_the_pointer_and_a_drag_moves_the_section_alone(opened: Page) -> None:
+    click(opened, "plane-z", 0.7, 0.4)
+    before = opened.evaluate(LINES)
+    x, y = opened.evaluate(CENTRE % json.dumps(["plane-z", 0.3, 0.2]))
+    for _ in range(2):
+        opened("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-1, modifiers=2)
+    assert opened.evaluate("document.querySelector('[data-zoomed]').textContent") == "2×"
+    assert opened.evaluate(CENTRE % json.dumps(["plane-z", 0.3, 0.2])) == pytest.approx([x, y], abs=2)
+    for kind, step in (("mousePressed", 0), ("mouseMoved", 10), ("mouseMoved", 40), ("mouseReleased", 40)):
+        opened("Input.dispatchMouseEvent", type=kind, x=x - step, y=y, button="left", buttons=1, clickCount=1)
+    assert opened.evaluate(CENTRE % json.dumps(["plane-z", 0.3, 0.2])) == pytest.approx([x - 40, y], abs=2)
+    assert opened.evaluate(LINES) == before
+
+
+MIDDLE = """(() => {
+  const box = document.querySelector('%s').getBoundingClientRect();
+  return box.left + box.width / 2;
+})()"""
+BAR = """(() => {
+  const bar = document.querySelector('#plane-%s .bar');
+  return [parseFloat(bar.textContent), bar.getBoundingClientRect().width];
+})()"""
+
+
+def test_scale_bars_are_as_long_as_they_say(opened: Page) -> None:
+    for axis, across in (("z", 64), ("y", 64), ("x", 64)):
+        told, pixels = opened.evaluate(BAR % axis)
+        assert (
+            told in (1, 2, 5, 10, 20)
+            and opened.evaluate(f"document.querySelector('#plane-{axis} .bar').innerText")[-2:] == "µm"
+        )
+        stage = opened.evaluate(f"document.querySelector('#plane-{axis} .stage').clientWidth")
+        assert pixels == pytest.approx(told / across * stage, abs=1)
+
+
+def test_no_scale_bar_where_the_voxel_size_is_unknown(run: Path, tmp_path: Path, balls: np.ndarray) -> None:
+    write_volume(tmp_path / "plain.tif", (balls > 0).astype(np.uint8))
+    given: dict[str, Any] = {"image": str(tmp_path / "plain.tif"), "instances": str(tmp_path / "labelY.tif")}
+    write_html(str(run), str(tmp_path / "a.html"), **given)
+    assert 'class="bar"' not in (tmp_path / "a.html").read_text()
+    write_html(str(run), str(tmp_path / "a.html"), voxel_size=[2, 0.5, 0.5], **given)
+    assert (tmp_path / "a.html").read_text().count('class="bar"') == 3
+
+
+def test_a_button_with_a_place_shows_that_voxel(opened: Page) -> None:
+    opened.evaluate("document.body.insertAdjacentHTML('beforeend', '<button data-place=\"3 40 9\">1</button>')")
+    opened.evaluate("document.querySelector('[data-place]').click()")
+    assert opened.evaluate(LINES)[0] == pytest.approx([100 * 40.5 / 64, 100 * 9.5 / 64], abs=0.01)
+    z, y, x = opened.evaluate(TOLD)
+    assert z == 3 and abs(y - 40) <= 1 and abs(x - 9) <= 1
+
+
+def test_a_strip_shows_on_which_sides_there_is_more(opened: Page) -> None:
+    strip = "document.querySelector('#cycle-x .scroll')"
+    assert opened.evaluate(f"{strip}.className") == "scroll"
+    opened("Emulation.setDeviceMetricsOverride", width=200, height=700, deviceScaleFactor=1, mobile=True)
+    wait = "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))"
+    opened.evaluate(wait)
+    assert opened.evaluate(f"[{strip}.className, {strip}.tabIndex]") == ["scroll more-right", 0]
+    opened.evaluate(f"{strip}.scrollLeft = 9999")
+    opened.evaluate(wait)
+    assert opened.evaluate(f"{strip}.className") == "scroll more-left"
 
 
 def test_the_page_fits_a_phone(opened: Page) -> None:

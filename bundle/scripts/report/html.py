@@ -31,8 +31,6 @@ from scripts.volume_io.replacement import write_text
 __all__ = ["write_html"]
 
 TEMPLATE = Path(__file__).with_name("template")
-PROPORTIONS = (2.0, 1.0, 1.0)
-"""Of voxels (z, y, x) of which nothing is known."""
 
 
 def write_html(
@@ -84,7 +82,7 @@ def write_html(
         size = voxel_size or (volumes and volumes[0].voxel_size)
         in_um = all(one.voxel_size for one in source) and (volumes is None or size is not None)
         if volumes is not None:
-            viewers, objects = volume_viewers(*volumes, size or PROPORTIONS, in_um)
+            viewers, objects = volume_viewers(*volumes, size, in_um)
         if source:
             parts = [measure_objects(labels, labels.voxel_size if in_um else None) for labels in source]
             objects["source"] = joined_objects(parts)

@@ -16,6 +16,8 @@ from scripts.volume_io import ChunkedVolume
 __all__ = ["Viewer", "panel_viewer", "volume_viewers"]
 
 PLANES = (("z", "y down, x across"), ("y", "z down, x across"), ("x", "z down, y across"))
+PROPORTIONS = (2.0, 1.0, 1.0)
+"""How long the sides (z, y, x) of a voxel are drawn where its size is not known."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Viewer:
         first: the picture that is shown first.
         width: of the picture in proportion to its height.
         places: where each picture lies along its axis, in [0, 1]; none for panels.
+        voxels: along this axis; 0 for panels.
+        micrometres: width of the picture, for a scale bar; None where it is not known.
     """
 
     key: str
@@ -41,18 +45,21 @@ class Viewer:
     first: int
     width: float
     places: list[float]
+    voxels: int = 0
+    micrometres: float | None = None
 
     @property
     def frames(self) -> dict[str, object]:
         """What the page's script needs."""
-        return {"alt": self.alt, "captions": self.captions, "layers": self.layers, "places": self.places}
+        names = ("alt", "captions", "layers", "places", "voxels", "micrometres")
+        return {name: getattr(self, name) for name in names}
 
 
 def volume_viewers(
     image: ChunkedVolume,
     instances: ChunkedVolume | None,
     truth: ChunkedVolume | None,
-    voxel_size: Sequence[float],
+    voxel_size: Sequence[float] | None,
     in_um: bool = False,
 ) -> tuple[list[Viewer], dict[str, Objects]]:
     """Cut a volume along z, y and x, with its instances and labels laid over it, and measure both.
@@ -65,8 +72,8 @@ def volume_viewers(
         image: (Z, Y, X).
         instances: of the same shape.
         truth: labels of the same shape.
-        voxel_size: (z, y, x), sets the proportions.
-        in_um: whether it is in micrometres and objects are measured in them, rather than in voxels.
+        voxel_size: (z, y, x) in micrometres, sets the proportions and the scale bars; None where it is not known.
+        in_um: whether objects are measured in micrometres rather than in voxels.
 
     Returns:
         A viewer for each axis; and the objects of "instances" and "labels", as far as they are given.
@@ -83,8 +90,7 @@ def volume_viewers(
             shown = [_densest(stack) for stack in cut.pictures]
             for layer, frames in zip(layers, _frames(name, cut), strict=True):
                 layer[name] = frames
-    lengths = [side * step for side, step in zip(image.shape, voxel_size, strict=True)]
-    return [_plane(axis, sections, layers[axis], shown[axis], lengths) for axis in range(3)], objects
+    return [_plane(axis, sections, layers[axis], shown[axis], voxel_size) for axis in range(3)], objects
 
 
 def panel_viewer(cycle: str, panels: Sequence[tuple[int, Path]]) -> Viewer:
@@ -109,11 +115,15 @@ def _densest(stack: np.ndarray) -> int:
     return int(np.argmax([np.count_nonzero(section) for section in stack]))
 
 
-def _plane(axis: int, sections: Sections, layers: dict[str, list[str]], first: int, lengths: Sequence[float]) -> Viewer:
+def _plane(
+    axis: int, sections: Sections, layers: dict[str, list[str]], first: int, voxel_size: Sequence[float] | None
+) -> Viewer:
     name, directions = PLANES[axis]
     places, side = sections.places[axis], sections.shape[axis]
+    lengths = [count * step for count, step in zip(sections.shape, voxel_size or PROPORTIONS, strict=True)]
     height, width = (length for other, length in enumerate(lengths) if other != axis)
-    captions = [f"{name} = {place} of {side}" for place in places]
+    captions = [f"{name} = {place} (0 to {side - 1})" for place in places]
     alt = f"Section of Y across {name}, {directions}"
     ends = [(place + 0.5) / side for place in places]
-    return Viewer(f"plane-{name}", f"{name} ({directions})", alt, captions, layers, first, width / height, ends)
+    title, known = f"{name} ({directions})", width if voxel_size else None
+    return Viewer(f"plane-{name}", title, alt, captions, layers, first, width / height, ends, side, known)
