@@ -354,6 +354,14 @@ def test_weights_that_were_not_fetched_are_named_as_such(tmp_path: Path) -> None
         load_weights(torch.nn.Linear(1, 1), path)
 
 
+def test_a_checkpoint_without_the_weight_of_a_new_term_goes_on() -> None:
+    before = {"loss_weights": {"cycle_x": 1.0}, "betas": [0.5, 0.9]}
+    check_settings(before, {"loss_weights": {"cycle_x": 1.0, "share_y": 0.0}, "betas": [0.5, 0.9]}, "a.pt")
+    for changed in ({"loss_weights": {"cycle_x": 2.0, "share_y": 0.0}}, {"betas": [0.5, 0.8]}):
+        with pytest.raises(InputError, match="was written with other settings: "):
+            check_settings(before, changed, "a.pt")
+
+
 def test_another_file_is_refused_and_one_that_was_copied_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -43,7 +43,7 @@ def check_settings(found: Mapping[str, Any], now: Mapping[str, Any], path: str |
         now: of this run, both as `plain` makes them.
         path: of the checkpoint, for the message.
     """
-    changed = [name for name in now if name in found and found[name] != now[name] and name != _FILES]
+    changed = [name for name in now if name in found and _differ(found[name], now[name]) and name != _FILES]
     if changed:
         told = "; ".join(f"{name} was {found[name]!r}, is {now[name]!r}" for name in changed)
         raise InputError(
@@ -52,6 +52,13 @@ def check_settings(found: Mapping[str, Any], now: Mapping[str, Any], path: str |
         )
     for domain, files in now.get(_FILES, {}).items():
         _check_files(found.get(_FILES, {}).get(domain, files), files, path)
+
+
+def _differ(found: Any, now: Any) -> bool:
+    """Whether two settings differ in what both have: a checkpoint of before lacks weights of terms that are new."""
+    if isinstance(found, Mapping) and isinstance(now, Mapping):
+        return any(_differ(found[name], now[name]) for name in now if name in found)
+    return bool(found != now)
 
 
 def file_states(**volumes: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
