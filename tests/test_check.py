@@ -136,6 +136,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("train", {"val_interval": 0}, "val_interval: found 0, expected a whole number, 1 or more"),
     ("train", {"augmentation#elastic": 1.5}, "a number from 0 to 1"),
     ("train", {"density#share": [0.5, 0.1]}, "the lower one first"),
+    ("train", {"share_y": [0.5, 0.1]}, r"share_y: found \[0.5, 0.1\], expected two values, the lower one first"),
+    ("train", {"share_y": 0.3}, "share_y: found 0.3, expected two values"),
+    ("train", {"share_y": [0.1, 1.2]}, "each a number from 0 to 1"),
     ("train", {"loss_weights#cycle_x": -0.1}, "a number, 0 or more"),
     ("train", {"holdout_fraction": 0.6}, "a number from 0 to 0.5"),
     ("train", {"semi_supervised": "maybe"}, "true or false"),
@@ -199,6 +202,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         r"patch_size: found \[16, 31, 32\], expected equal sides y and x, which pair_transforms::4, RandRotate90d, ",
     ),
     ("train", {"network_def#filters": [16, 30]}, "multiples of 8"),
+    ("train", {"loss_weights#share_y": 1.0}, "loss_weights::share_y: found 1.0, expected 0, since share_y, .* is null"),
     ("train", {"warm_up_iterations": 20000}, "all of max_iterations 20000, expected fewer iterations"),
     (
         "inference",
@@ -276,6 +280,12 @@ def test_a_new_key_that_something_refers_to_is_known(overlay: Write) -> None:
     assert "learning_rate: found -1 (@rate), expected a number above 0" in line
     both = overlay("scale: [1, 1, 1]\nscale_y: [1, 1, 1]\n")
     assert problems(["inference", both]) == problems(["train", both]) == []
+
+
+def test_a_share_of_y_goes_with_its_weight(overlay: Write) -> None:
+    path = overlay("overlay_on: [train, inference]\nshare_y: [0.1, 0.5]\n")
+    assert problems(["train", path], **{"loss_weights#share_y": 1.0}) == problems(["train", path]) == []
+    assert problems(["inference", path]) == []
 
 
 def test_none_on_the_command_line_of_monai_is_told(overlay: Write) -> None:

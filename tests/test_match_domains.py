@@ -221,6 +221,13 @@ def test_a_denser_source_is_thinned_by_the_overlay(pair: Pair) -> None:
     assert yaml.safe_load(overlay_text(dense))["density"] == {"prob": 0.9, "share": [0.0, 0.4], "haze": 0.0}
 
 
+def test_the_share_of_y_is_written_where_it_is_known(pair: Pair) -> None:
+    match = match_volumes(pair["imageX"], pair["labelX"], pair["imageY"])
+    for share, written in ((0.6, [0.4, 0.8]), (0.1, [0.0, 0.3]), (0.9, [0.7, 1.0]), (0.0, None), (np.nan, None)):
+        overlay = yaml.safe_load(overlay_text(replace(match, y=replace(match.y, share=share))))
+        assert overlay.get("share_y") == written
+
+
 # The command
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
+from scripts.errors import InputError
 from scripts.networks import PatchDiscriminator3D, SegmentationGenerator
 from scripts.representation import Contour, Foreground, Representation, SignedDistance
 from scripts.trainer import WARM_UP_COMPLETED, CySGANTrainer, FiniteWatch, MeanTeacherTrainer, TwoStepTrainer
@@ -35,7 +36,7 @@ REACHED = {
     "adversarial_s": {"generator_yx"},
     "adversarial_s_rec": {"generator_xy"},
 }
-EXTRA = {"identity": BOTH, "correlation": BOTH, "segmentation_same_x": {"generator_yx"}}
+EXTRA = {"identity": BOTH, "correlation": BOTH, "segmentation_same_x": {"generator_yx"}, "share_y": {"generator_yx"}}
 
 Networks = dict[str, nn.Module]
 
@@ -145,7 +146,7 @@ def test_a_term_alone_reaches_the_generators_that_it_is_for(term: str, reached: 
         nn.init.constant_(networks[name].weight[:1], -1)  # so that the penalty on inversion has something to say
     inverted |= {"recon_x": inverted["image_x"], "recon_y": inverted["image_y"]}
     before = weights(networks)
-    trainer = build(networks, [inverted], loss_weights=only(term))
+    trainer = build(networks, [inverted], loss_weights=only(term), share_y=(0.98, 1.0))
     trainer.run()
     assert changed(before, networks) == reached | DISCRIMINATORS
     without = {name for name in BOTH if all(p.grad is None for p in networks[name].parameters())}
@@ -333,6 +334,35 @@ def test_segmentation_is_the_loss_of_the_representation_on_the_logits() -> None:
     trainer.run()
     found = [trainer.state.output[f"segmentation_{name}"] for name in ("x", "rec_x", "same_x")]
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("interval", "penalty"),
+    [((0.0, 1.0), lambda m: 0), ((0.9, 1.0), lambda m: 0.9 - m), ((0.0, 0.1), lambda m: m - 0.1)],
+)
+def test_the_foreground_of_y_is_held_inside_an_interval(
+    interval: tuple[float, float], penalty: Callable[[float], float]
+) -> None:
+    networks, volumes = small_networks(), batch(size=2)
+    foreground = translated(networks["generator_yx"], volumes["image_y"].numpy())[1][:, 0]
+    trainer = build(networks, [volumes], loss_weights={"share_y": 2.0}, share_y=interval)
+    trainer.run()
+    assert trainer.state.output["share_y"] == pytest.approx(penalty(float(foreground.mean())), rel=1e-4)
+
+
+def test_the_foreground_is_found_by_its_name() -> None:
+    networks, volumes = small_networks(), batch()
+    turned = Representation([SignedDistance(), Contour(), Foreground()])
+    trainer = build(networks, [volumes], loss_weights={"share_y": 1.0}, share_y=(0.0, 0.0))
+    trainer.representation = turned
+    trainer.run()
+    logits = small_networks()["generator_yx"](volumes["image_y"])[:, 3]
+    assert trainer.state.output["share_y"] == pytest.approx(float(logits.sigmoid().mean()), rel=1e-4)
+
+
+def test_a_weight_without_an_interval_is_refused() -> None:
+    with pytest.raises(InputError, match="loss_weights::share_y is 1, but share_y is null; expected"):
+        build(small_networks(), loss_weights={"share_y": 1.0})
 
 
 def test_a_discriminator_compares_with_earlier_fakes_when_its_pool_is_full() -> None:

@@ -124,7 +124,7 @@ RANGES: dict[str, Schema] = {
     "empty_below": either(SIGNED_SHARE, NULL),
     # -- shares and probabilities. More than half of X held out would leave less to train on than to validate with.
     "holdout_fraction": number(0, 0.5),
-    "foreground_share": either(ascending(SHARE), NULL),
+    **_alike(either(ascending(SHARE), NULL), "foreground_share", "share_y"),
     **_alike(SHARE, "augmentation::*", "density::prob", "density::haze"),
     "density::share": ascending(SHARE),
     "augmentation_scale": POSITIVE,

@@ -46,6 +46,7 @@ def cross_rules(merged: Merged, values: Values, base: Mapping[str, Any]) -> Iter
         yield from _groups(merged, values)
     yield from _schedule(merged, values)
     yield from _turns(merged, values)
+    yield from _share(merged, values)
     if isinstance(values["label"], str | list) and values["label_transforms"] == []:
         expected = "null, since nothing scores against it here"
         yield Problem(merged.place("label"), "label", shown(values["label"]), expected, "Add configs/evaluate.yaml.")
@@ -178,6 +179,15 @@ def _turns(merged: Merged, values: Values) -> Iterator[Problem]:
             advice = "Make them equal, or leave the quarter turns out."
             yield Problem(merged.place("patch_size"), "patch_size", shown(size), expected, advice)
             return
+
+
+def _share(merged: Merged, values: Values) -> Iterator[Problem]:
+    """See that a term which holds Y's foreground inside an interval has one."""
+    key = "loss_weights::share_y"
+    if values["share_y"] is None and type(weight := values[key]) in (int, float) and weight > 0:
+        expected = "0, since share_y, the interval that this term holds Y's foreground inside, is null"
+        advice = "Give share_y: [lowest, highest], which scripts.match_domains writes into its overlay."
+        yield Problem(merged.place(key), key, shown(weight), expected, advice)
 
 
 def _device(merged: Merged, values: Values) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""How much of each domain objects fill, and the range that patches of X are to be brought to."""
+"""How much of each domain objects fill, and what that asks of patches of X and of maps of Y."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scripts.classical import classical_foreground
 from scripts.match_domains.piece import piece_slices
 
-__all__ = ["image_share", "label_share", "wanted_shares"]
+__all__ = ["image_share", "label_share", "share_interval", "wanted_shares"]
 
 PIECE = (96, 256, 256)
 # Shares that differ by less than this factor are left alone; those of patches differ from the mean by about the reach.
@@ -43,4 +43,9 @@ def wanted_shares(x: float, y: float) -> tuple[float, float] | None:
     """Lowest and highest share that patches of X are to have; None where X is about as dense as Y."""
     if min(x, y) <= 0 or max(x / y, y / x) < LIMIT:
         return None
+    return share_interval(y)
+
+
+def share_interval(y: float) -> tuple[float, float]:
+    """Lowest and highest share that patches are to have where the volume of Y has `y`."""
     return round(max(0.0, y - REACH), 2), round(min(1.0, y + REACH), 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from scripts.match_domains.density import share_interval
 from scripts.match_domains.match import Domain, Match
 
 __all__ = ["overlay_text", "table_text"]
@@ -61,6 +62,7 @@ def overlay_text(match: Match, names: Sequence[str] = (), resolution: Sequence[f
             f"intensity_percentiles_y: {y_window}",
             f"intensity_percentiles: {y_window}",
             *_density_lines(match),
+            *_share_lines(match),
             "",
         ]
     )
@@ -76,6 +78,15 @@ def _density_lines(match: Match) -> list[str]:
         "  prob: 0.9",
         f"  share: {list(match.density)}",
         "  haze: 0.0",
+    ]
+
+
+def _share_lines(match: Match) -> list[str]:
+    if not match.y.share > 0:  # NaN: unknown
+        return []
+    return [
+        "# Mean of Y's foreground map, which the term share_y holds it to where loss_weights gives that a weight.",
+        f"share_y: {list(share_interval(match.y.share))}",
     ]
 
 

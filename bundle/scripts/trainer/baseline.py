@@ -21,7 +21,7 @@ __all__ = ["MeanTeacherTrainer", "TwoStepTrainer"]
 
 _ON_MAPS = (
     *("segmentation_x", "segmentation_rec_x", "segmentation_same_x"),
-    *("structure", "adversarial_s", "adversarial_s_rec"),
+    *("structure", "adversarial_s", "adversarial_s_rec", "share_y"),
 )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from monai.losses import PatchAdversarialLoss
 from scripts.command.flag import flag
+from scripts.errors import InputError
 from scripts.networks import bare
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.image_pool import ImagePool
 from scripts.trainer.source import SourceTrainer
-from scripts.trainer.term import anticorrelation
+from scripts.trainer.term import anticorrelation, outside
 from torch import Tensor
 
 __all__ = ["WARM_UP_COMPLETED", "CySGANTrainer"]
@@ -45,11 +46,14 @@ class CySGANTrainer(SourceTrainer):
         translation_noise: deviation of Gaussian noise on translated images before they are translated back and
             segmented, so that generators cannot hide in them what they are to find again (Bashkirova et al., NeurIPS
             2019); 0 is published.
+        share_y: lowest and highest mean of the foreground in Y's maps, which the term `share_y` asks for; None where
+            that term weighs nothing. Maps without one of that name are asked in their first channel.
         **options: of `SourceTrainer`; `networks` are generator_xy, generator_yx, discriminator_x, discriminator_y and
             discriminator_s, each with its optimiser and schedule, which is stepped once an iteration of its stage; and
             `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
 
     Raises:
+        InputError: the term `share_y` has a weight, but no interval.
         NonFiniteLossError: see `SourceTrainer`.
     """
 
@@ -62,14 +66,18 @@ class CySGANTrainer(SourceTrainer):
         correlation_margin: float = 0.0,
         pool_size: int = 40,
         translation_noise: float = 0.0,
+        share_y: Sequence[float] | None = None,
         **options: Any,
     ) -> None:
         off = {} if flag(semi_supervised, "semi_supervised") else dict.fromkeys(_SEMI_SUPERVISED, 0.0)
         self.warm_up_iterations = warm_up_iterations
         self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
+        self.share_y = share_y
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(loss_weights={**(loss_weights or {}), **off}, event_names=[WARM_UP_COMPLETED], **options)
+        if share_y is None and (weight := self.update.weight("share_y")):
+            raise InputError(f"loss_weights::share_y is {weight:g}, but share_y is null; expected [lowest, highest].")
 
     @property
     def stage_end(self) -> int:
@@ -138,6 +146,7 @@ class CySGANTrainer(SourceTrainer):
                 anticorrelation(fake_y, batch["recon_x"], self.correlation_margin)
                 + anticorrelation(fake_x, batch["recon_y"], self.correlation_margin)
             ),
+            "share_y": lambda: outside(self._foreground(maps_y), self.share_y or (0.0, 1.0)),
         }
         self._show(x=batch["image_x"], fake_y=fake_y, rec_x=rec_x, maps_x=activate(logits_x))
         self._show(y=batch["image_y"], fake_x=fake_x, rec_y=rec_y, maps_y=maps_y, maps_rec_y=maps_rec_y)
@@ -167,6 +176,10 @@ class CySGANTrainer(SourceTrainer):
         scores_real, scores_fake = self.networks[name](torch.cat([real, self.pools[name](fake)])).chunk(2)
         loss_real = self.adversarial(scores_real, target_is_real=True, for_discriminator=True)
         return loss_real + self.adversarial(scores_fake, target_is_real=False, for_discriminator=True)
+
+    def _foreground(self, maps: Tensor) -> Tensor:
+        names = self.representation.channel_names
+        return maps[:, names.index("foreground") if "foreground" in names else 0]
 
     def _identity(self, batch: dict[str, Tensor], same_x: Tensor) -> Tensor:
         same_y, _ = self._translate("generator_xy", batch["image_y"])

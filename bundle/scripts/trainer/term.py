@@ -1,14 +1,14 @@
-"""What the trainer asks of its loss terms: finite values, and translations that follow their input."""
+"""What the trainer asks: finite values, translations that follow their input, a share of foreground."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["NonFiniteLossError", "anticorrelation", "check_finite"]
+__all__ = ["NonFiniteLossError", "anticorrelation", "check_finite", "outside"]
 
 
 class NonFiniteLossError(RuntimeError):
@@ -50,3 +50,13 @@ def anticorrelation(translated: Tensor, original: Tensor, margin: float = 0.0) -
     a, b = (v - v.mean(1, keepdim=True) for v in coarse)
     r = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)
     return torch.relu(margin - r).mean()
+
+
+def outside(volumes: Tensor, interval: Sequence[float]) -> Tensor:
+    """Return how far the mean of all voxels of a batch lies outside [lowest, highest]: a scalar, 0 within.
+
+    The mean of a batch and not of a sample: a patch may well be empty, or full.
+    """
+    lowest, highest = interval
+    mean = volumes.float().mean()
+    return torch.relu(lowest - mean) + torch.relu(mean - highest)

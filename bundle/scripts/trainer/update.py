@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["UNPUBLISHED", "FiniteWatch", "Update"]
 
-UNPUBLISHED = ("identity", "correlation", "segmentation_same_x")
+UNPUBLISHED = ("identity", "correlation", "segmentation_same_x", "share_y")
 """Terms that the published method lacks."""
 
 
