@@ -139,6 +139,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("train", {"share_y": [0.5, 0.1]}, r"share_y: found \[0.5, 0.1\], expected two values, the lower one first"),
     ("train", {"share_y": 0.3}, "share_y: found 0.3, expected two values"),
     ("train", {"share_y": [0.1, 1.2]}, "each a number from 0 to 1"),
+    ("train", {"discriminator_augmentation": 1.5}, "augmentation: found 1.5, expected a number from 0 to 1"),
     ("train", {"loss_weights#cycle_x": -0.1}, "a number, 0 or more"),
     ("train", {"holdout_fraction": 0.6}, "a number from 0 to 0.5"),
     ("train", {"semi_supervised": "maybe"}, "true or false"),

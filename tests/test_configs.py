@@ -374,7 +374,7 @@ OF_VERSION_0_4 = {
 
 
 def test_the_settings_that_are_derived_are_those_of_version_0_4_and_what_is_new() -> None:
-    assert set(compared_keys()) == OF_VERSION_0_4 | {"share_y"}
+    assert set(compared_keys()) == OF_VERSION_0_4 | {"share_y", "discriminator_augmentation"}
     assert {*load("train")} >= MAY_CHANGE
 
 

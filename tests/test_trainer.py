@@ -365,6 +365,20 @@ def test_a_weight_without_an_interval_is_refused() -> None:
         build(small_networks(), loss_weights={"share_y": 1.0})
 
 
+def test_discriminators_see_changed_samples_and_generators_learn_through_them() -> None:
+    shown: dict[float, list[Tensor]] = {}
+    gradients: dict[float, Tensor] = {}
+    for probability in (0.0, 1.0):
+        networks, seen = small_networks(), shown.setdefault(probability, [])
+        networks["discriminator_y"].register_forward_pre_hook(lambda _, inputs, to=seen: to.append(inputs[0].detach()))
+        build(networks, loss_weights=only("adversarial_y"), discriminator_augmentation=probability).run()
+        gradients[probability] = networks["generator_xy"].weight.grad
+    for plain, changed_ones in zip(shown[0.0], shown[1.0], strict=True):  # the fake alone, then the real one with it
+        assert plain.shape == changed_ones.shape
+        assert all(not torch.allclose(*samples) for samples in zip(plain, changed_ones, strict=True))
+    assert 0 < float(gradients[1.0].norm()) != float(gradients[0.0].norm())
+
+
 def test_a_discriminator_compares_with_earlier_fakes_when_its_pool_is_full() -> None:
     networks, volumes = small_networks(), [batch(i) for i in range(6)]
     trainer, shown = build(networks, volumes, pool_size=1), []

@@ -21,7 +21,7 @@ from stopwatch import Result, Stopwatch, operations
 _SETTINGS = (
     *("networks", "optimizers", "schedules", "representation", "loss_weights", "semi_supervised", "pool_size", "amp"),
     *("correlation_margin", "translation_noise", "max_gradient_norm"),
-    "share_y",
+    *("share_y", "discriminator_augmentation"),
 )
 
 

@@ -125,7 +125,7 @@ RANGES: dict[str, Schema] = {
     # -- shares and probabilities. More than half of X held out would leave less to train on than to validate with.
     "holdout_fraction": number(0, 0.5),
     **_alike(either(ascending(SHARE), NULL), "foreground_share", "share_y"),
-    **_alike(SHARE, "augmentation::*", "density::prob", "density::haze"),
+    **_alike(SHARE, "augmentation::*", "density::prob", "density::haze", "discriminator_augmentation"),
     "density::share": ascending(SHARE),
     "augmentation_scale": POSITIVE,
     # -- learning. A weight below 0 would reward what the term forbids. Discriminators may rest, generators may not.

@@ -12,6 +12,7 @@ from monai.losses import PatchAdversarialLoss
 from scripts.command.flag import flag
 from scripts.errors import InputError
 from scripts.networks import bare
+from scripts.trainer.augmentation import randomly_changed
 from scripts.trainer.gradient_cut import GradientCut
 from scripts.trainer.image_pool import ImagePool
 from scripts.trainer.source import SourceTrainer
@@ -48,6 +49,8 @@ class CySGANTrainer(SourceTrainer):
             2019); 0 is published.
         share_y: lowest and highest mean of the foreground in Y's maps, which the term `share_y` asks for; None where
             that term weighs nothing. Maps without one of that name are asked in their first channel.
+        discriminator_augmentation: probability that a sample which a discriminator sees is changed at random, see
+            `scripts.trainer.augmentation`; 0 is published.
         **options: of `SourceTrainer`; `networks` are generator_xy, generator_yx, discriminator_x, discriminator_y and
             discriminator_s, each with its optimiser and schedule, which is stepped once an iteration of its stage; and
             `warm_up` for `generator_yx` where `warm_up_iterations` is not 0.
@@ -67,12 +70,13 @@ class CySGANTrainer(SourceTrainer):
         pool_size: int = 40,
         translation_noise: float = 0.0,
         share_y: Sequence[float] | None = None,
+        discriminator_augmentation: float = 0.0,
         **options: Any,
     ) -> None:
         off = {} if flag(semi_supervised, "semi_supervised") else dict.fromkeys(_SEMI_SUPERVISED, 0.0)
         self.warm_up_iterations = warm_up_iterations
         self.translation_noise, self.correlation_margin = translation_noise, correlation_margin
-        self.share_y = share_y
+        self.share_y, self.discriminator_augmentation = share_y, discriminator_augmentation
         self.pools = {name: ImagePool(pool_size) for name in _DISCRIMINATORS}
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         super().__init__(loss_weights={**(loss_weights or {}), **off}, event_names=[WARM_UP_COMPLETED], **options)
@@ -170,12 +174,17 @@ class CySGANTrainer(SourceTrainer):
 
     def _fools(self, name: str, fake: Tensor) -> Tensor:
         # Past the DDP wrapper: its discriminator's parameters are frozen here and would be waited for.
-        return self.adversarial(bare(self.networks[name])(fake), target_is_real=True, for_discriminator=False)
+        scores = bare(self.networks[name])(self._shown(name, fake))
+        return self.adversarial(scores, target_is_real=True, for_discriminator=False)
 
     def _tells_apart(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
-        scores_real, scores_fake = self.networks[name](torch.cat([real, self.pools[name](fake)])).chunk(2)
+        both = torch.cat([real, self.pools[name](fake)])
+        scores_real, scores_fake = self.networks[name](self._shown(name, both)).chunk(2)
         loss_real = self.adversarial(scores_real, target_is_real=True, for_discriminator=True)
         return loss_real + self.adversarial(scores_fake, target_is_real=False, for_discriminator=True)
+
+    def _shown(self, name: str, volumes: Tensor) -> Tensor:
+        return randomly_changed(volumes, self.discriminator_augmentation, grey=name != "discriminator_s")
 
     def _foreground(self, maps: Tensor) -> Tensor:
         names = self.representation.channel_names
