@@ -10,7 +10,7 @@ NEWEST := .venv-newest
 NEWEST_PYTHON ?= 3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long label-test range-test package fuzz lint clean
+.PHONY: help install demo test test-long label-test range-test package reference fuzz lint clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s%s\n", $$1, $$2 }'
@@ -62,6 +62,9 @@ range-test: install  ## the tests with the lowest versions on Python 3.11, and w
 
 package: install  ## the zip for the model zoo, under dist/, tried from an empty folder
 	$(BIN)/python tools/package.py $(ARGS)
+
+reference: install  ## docs/reference/, the pages of keys, commands, files and Python, from the sources
+	$(BIN)/python tools/reference.py
 
 fuzz: install  ## 20,000 damaged files for each reader, the weights and the watershed; ARGS="--first 20000" for other ones
 	$(BIN)/pytest -q tests/test_fuzz.py -k any --hypothesis-profile random

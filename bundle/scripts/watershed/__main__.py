@@ -35,8 +35,8 @@ def main(
     neighbor, background_2d, neighbor_2d), scale_factors 1,1,1 (z,y,x), height foreground (distance), ties raster
     (heap).
     Target bc has seed_foreground 0.9, seed_contour 0.8, mask_foreground 0.85, min_instance_size 128, and no distance.
-    Target affinity has seed_affinity 0.9 and mask_affinity 0.5 instead of foreground, contour and distance. The flags
-    are explained in scripts/watershed.
+    Target affinity has seed_affinity 0.9 and mask_affinity 0.5 instead of foreground, contour and distance.
+    docs/reference/KEYS.md explains them under `decoder`.
 
     Args:
         pred: HDF5 or Zarr, (C, Z, Y, X), with or without the translated image before the maps: foreground, contour,

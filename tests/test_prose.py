@@ -1,0 +1,56 @@
+"""The tool that measures pages: its figures of a small page, counted by hand, and what pages have to meet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import prose  # noqa: E402
+
+PAGE = """\
+# A title is no sentence
+
+One two three, see [the page](PAGE.md). Five words are in `python -m this` one; and
+three more here are.
+
+| a table | is no prose; at all |
+|---|---|
+
+```
+no prose; either
+```
+
+- An item is one sentence
+- Version 0.5 of Y.tif has no end at 0.5. Is this two?
+"""
+
+
+def test_a_small_page_has_the_figures_counted_by_hand() -> None:
+    assert list(prose.sentences(PAGE)) == [
+        "One two three, see the page.",
+        "Five words are in Code one; and three more here are.",
+        "An item is one sentence",
+        "Version 0.5 of Y.tif has no end at 0.5.",
+        "Is this two?",
+    ]
+    found = prose.figures(PAGE)
+    assert (found.words, found.median, found.high) == (len(PAGE.split()), 6, 11)
+    assert found.semicolons == pytest.approx(1000 / 34)
+    assert not found.meets_the_aims()
+    letters = sum(character.isalnum() for sentence in prose.sentences(PAGE) for character in sentence)
+    assert found.grade == pytest.approx(4.71 * letters / 34 + 0.5 * 34 / 5 - 21.43)
+
+
+def test_long_words_and_long_sentences_raise_the_grade() -> None:
+    plain, hard = "We cut the part. It is small.", "Discriminators characterise translated representations."
+    assert prose.figures(plain).grade < 3 < 20 < prose.figures(hard).grade
+
+
+def test_an_empty_page_has_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "empty.md").write_text("")
+    prose.main([tmp_path / "empty.md"])
+    assert "empty.md" in capsys.readouterr().out
