@@ -35,7 +35,7 @@ from scripts.watershed import TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE, DOCS, CONFIGS = ROOT / "bundle", ROOT / "bundle" / "docs", ROOT / "bundle" / "configs"
-PAGES = {path.stem if path.parent == DOCS else "root": path for path in (ROOT / "README.md", *DOCS.glob("*.md"))}
+PAGES = {path.stem: path for path in (*DOCS.glob("*.md"), *DOCS.glob("guides/*.md"))} | {"root": ROOT / "README.md"}
 
 # Commands that no test runs as they stand, and why; the page says so too (`test_what_is_not_run_is_said_so`).
 NOT_RUN = {
@@ -222,7 +222,7 @@ def kind_of(words: list[str]) -> str:
     if words[:3] == ["python", "-m", "monai.bundle"]:
         places, _ = parsed(words[3:])
         return " ".join(["monai.bundle", *places[: 2 if places[0] == "run" else 1]])
-    return words[2] if words[0] == "python" else words[0]
+    return words[2] if words[0] == "python" else Path(words[0]).name
 
 
 def check(command: Command) -> None:
@@ -237,7 +237,7 @@ def check(command: Command) -> None:
     elif words[:2] == ["python", "-m"]:
         check_script(words[2], words[3:], command.inline)
     else:
-        known = words[0] in {*SHELL, *NOT_RUN, *RUN_BY}
+        known = Path(words[0]).name in {*SHELL, *NOT_RUN, *RUN_BY}
         assert known, f"{words[0]} is unknown here; a block without commands names its language"
 
 
@@ -247,7 +247,8 @@ def test_every_command_parses(command: Command) -> None:
 
 
 def test_every_page_has_commands_that_are_found() -> None:
-    assert len(ALL) > 100
+    in_blocks = [text for page in PAGES for language, text, _ in blocks(page) if language in ("", "bash", "sh")]
+    assert sum("-m" in command.words for command in ALL if not command.inline) == "".join(in_blocks).count(" -m ") > 40
     assert {command.page for command in ALL} == set(PAGES)
 
 
@@ -270,8 +271,14 @@ def test_a_wrong_command_is_noticed(line: str, wrong: str) -> None:
         check(Command("", words, False, ""))
 
 
+def test_each_command_line_stands_once() -> None:
+    lines = [(command.page, " ".join(command.words)) for command in ALL if not command.inline and "-m" in command.words]
+    seen = [line for page, line in lines if page != "root"]
+    assert {line for line in seen if seen.count(line) > 1} == set()
+
+
 KINDS = {kind_of(command.words) for command in ALL if not command.words[0].startswith("--")} - SHELL
-IN_TUTORIAL = {kind_of(command.words) for command in ALL if command.page == "TUTORIAL"}
+IN_TUTORIAL = {kind_of(command.words) for command in ALL if command.page == "GET_STARTED"}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS - {*NOT_RUN} - IN_TUTORIAL))
@@ -297,7 +304,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_every_page_is_linked_from_the_model_card() -> None:
-    linked = set(re.findall(r"\]\((\w+)\.md", PAGES["README"].read_text()))
+    linked = set(re.findall(r"\]\((?:guides/)?(\w+)\.md", PAGES["README"].read_text()))
     assert {*PAGES} - {"root", "README"} <= linked
 
 
@@ -324,7 +331,7 @@ def snippets(page: str) -> list[str]:
 @pytest.mark.long
 def test_the_tutorial_leads_from_volumes_to_a_table(folder: Path) -> None:
     said = ""
-    for language, text, _ in blocks("TUTORIAL"):
+    for language, text, _ in blocks("GET_STARTED"):
         if language == "python":
             said = run_here(folder, "-c", text)
             continue
@@ -341,7 +348,7 @@ def test_the_tutorial_leads_from_volumes_to_a_table(folder: Path) -> None:
     assert json.loads((out / "result.json").read_text())["scores"]["present"] > 0
     again, _ = read_volume(folder / "D" / "more" / "imageY_instances.tif")
     np.testing.assert_array_equal(again, instances)
-    named = [name for name in re.findall(r"`(D/[\w./]+)`", PAGES["TUTORIAL"].read_text()) if not name.endswith("/")]
+    named = [name for name in re.findall(r"`(D/[\w./]+)`", PAGES["GET_STARTED"].read_text()) if not name.endswith("/")]
     assert not [name for name in named if not (folder / name).exists()]
 
 
@@ -420,7 +427,7 @@ def test_the_ten_lines_from_python_run(
     monkeypatch.setattr("scripts.adapt.adapt", trained, raising=False)
     monkeypatch.chdir(folder)
     write_pair("D", shape=(24, 64, 64), seed=3)
-    [text] = [text for text in snippets("README") if "from scripts.adapt import" in text]
+    [text] = [text for text in snippets("INFERENCE") if "from scripts.adapt import" in text]
     assert len([line for line in text.splitlines() if line and not line.startswith("from")]) <= 10
     capsys.readouterr()
     exec(text, values := {})
@@ -437,7 +444,7 @@ def test_the_ten_lines_from_python_run(
 # ---- the array job ---------------------------------------------------------------------------------------------------
 @pytest.mark.long
 def test_the_array_job_ends_well_in_all_its_tasks(folder: Path) -> None:
-    [script] = [text for _, text, _ in blocks("CLUSTER") if text.startswith("#!/bin/bash")]
+    [script] = [text for _, text, _ in blocks("LARGE_VOLUMES") if text.startswith("#!/bin/bash")]
     changes = {"sleep 60": "sleep 2", "python -m": f"'{sys.executable}' -m", "maps.zarr": "maps.h5"}
     for old, new in {**changes, "--shard ": "--block 12,32,32 --halo 4,8,8 --shard "}.items():
         assert old in script
@@ -472,7 +479,7 @@ REFERENCE = {
 
 
 def rows_of_settings() -> list[list[str]]:
-    lines = [line for line in PAGES["SETTINGS"].read_text().splitlines() if re.match(r"\| `", line)]
+    lines = [line for line in PAGES["FROM_PYTORCH_CONNECTOMICS"].read_text().splitlines() if re.match(r"\| `", line)]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 

@@ -123,7 +123,7 @@ def test_an_environment_without_monai_label_says_where_to_read_on(monkeypatch: p
         raise metadata.PackageNotFoundError
 
     monkeypatch.setattr(metadata, "version", missing)
-    with pytest.raises(InputError, match=r"not installed for .*docs/MONAI_LABEL\.md"):
+    with pytest.raises(InputError, match=r"not installed for .*docs/guides/MONAI_LABEL\.md"):
         check_environment()
 
 

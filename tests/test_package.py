@@ -23,7 +23,7 @@ from scripts.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
-CARD = BUNDLE / "docs" / "README.md"
+CARD, GUIDE = BUNDLE / "docs" / "README.md", BUNDLE / "docs" / "guides" / "INFERENCE.md"
 OWN_SCHEMA = ROOT / "tools" / "metadata_schema.json"
 COMMANDS = [
     "python -m monai.bundle run training --config_file configs/train.yaml --dataset_dir D",
@@ -34,7 +34,7 @@ COMMANDS = [
     "python -m monai.bundle verify_net_in_out --net_id network_def --meta_file configs/metadata.json",
 ]
 ADDRESS = "file:///downloads/cysgan_vX.Y.Z.zip"
-# what follows the code of the model card, to see what it has made
+# what follows the code of the guide, to see what it has made
 REPORT = """
 import scripts, torch
 ramp = torch.linspace(-1, 1, 16 * 32 * 32).view(1, 1, 16, 32, 32)
@@ -203,11 +203,11 @@ def test_the_model_card_begins_with_title_authors_and_tags() -> None:
 
 
 # ---- in other hands --------------------------------------------------------------------------------------------------
-def test_the_code_of_the_model_card_runs_where_there_is_nothing_but_the_zip(
+def test_the_code_of_the_guide_runs_where_there_is_nothing_but_the_zip(
     tools: dict[str, Any], package: Path, volumes: Path, tmp_path: Path
 ) -> None:
     """The network is the one in the repository, the workflow writes instances, the package stays as it is."""
-    section = CARD.read_text().partition("### From Python\n")[2].partition("\n##")[0]
+    section = GUIDE.read_text().partition("\n## From Python\n")[2].partition("\n## ")[0]
     [code] = [block.partition("```")[0] for block in section.split("```python\n")[1:] if ADDRESS in block]
     shutil.copy(volumes / "imageY.tif", tmp_path)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

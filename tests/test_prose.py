@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import prose  # noqa: E402
 
+SHORT = {"README.md": 700, "bundle/docs/README.md": 2500, "bundle/docs/guides/GET_STARTED.md": 600}
 PAGE = """\
 # A title is no sentence
 
@@ -48,6 +49,24 @@ def test_a_small_page_has_the_figures_counted_by_hand() -> None:
 def test_long_words_and_long_sentences_raise_the_grade() -> None:
     plain, hard = "We cut the part. It is small.", "Discriminators characterise translated representations."
     assert prose.figures(plain).grade < 3 < 20 < prose.figures(hard).grade
+
+
+GUIDES = [path for path in prose.pages() if path.parent.name == "guides"]
+
+
+@pytest.mark.parametrize(
+    "page", [*GUIDES, ROOT / "README.md", ROOT / "bundle" / "docs" / "README.md"], ids=lambda path: path.stem
+)
+def test_a_page_meets_the_aims(page: Path) -> None:
+    found = prose.figures(page.read_text())
+    assert found.median <= prose.MEDIAN
+    assert found.high <= prose.HIGH
+    assert found.semicolons <= prose.SEMICOLONS
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_page_that_is_read_first_is_short(name: str) -> None:
+    assert prose.figures((ROOT / name).read_text()).words <= SHORT[name]
 
 
 def test_an_empty_page_has_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -40,12 +40,12 @@ class Figures(NamedTuple):
 
 def main(paths: Sequence[Path]) -> None:
     """Print a line for each page, those that miss an aim marked."""
-    print(f"{'page':38}{'words':>7}{'median':>8}{'90 %':>6}{'; / 1000':>10}{'grade':>7}")
+    print(f"{'page':50}{'words':>7}{'median':>8}{'90 %':>6}{'; / 1000':>10}{'grade':>7}")
     for path in paths:
         found = figures(path.read_text())
         mark = "" if found.meets_the_aims() else f"  aims: {MEDIAN}, {HIGH}, {SEMICOLONS:g}"
         numbers = f"{found.words:7}{found.median:8}{found.high:6}{found.semicolons:10.1f}{found.grade:7.1f}"
-        print(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path!s:38}{numbers}{mark}")
+        print(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path!s:50}{numbers}{mark}")
 
 
 def pages(root: Path = ROOT) -> list[Path]:

@@ -54,7 +54,7 @@ MOVED = {
 """Old module, or old module and name -> the module that has it now; both below scripts."""
 GONE = {
     "manifest": "`sha256sum -c --quiet SHA256SUMS` (macOS: `shasum -a 256 -c`) compares the files of a package",
-    "viewer": "docs/VIEWERS.md has ten lines that show the stores in Neuroglancer",
+    "viewer": "docs/guides/VIEWERS.md has ten lines that show the stores in Neuroglancer",
 }
 """Module that was removed -> what does its work now."""
 _OLD = {f"scripts.{key.partition('.')[0]}" for key in MOVED}

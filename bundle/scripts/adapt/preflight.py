@@ -184,5 +184,5 @@ def _check_memory(request: Request) -> None:
     if needed > free:
         raise InputError(
             f"{largest}: to segment it takes up to {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Give "
-            "a part of it as image_y, and segment the whole block by block with the model (docs/SCALING.md)."
+            "a part of it as image_y, and segment the whole block by block (docs/guides/LARGE_VOLUMES.md)."
         )

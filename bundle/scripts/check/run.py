@@ -157,7 +157,7 @@ def _check_target(image_y: Volumes, label_y: Volumes | None) -> list[dict[str, s
     except InputError as error:
         raise InputError(
             f"{error} image_y: training needs an unlabelled volume of the target Y beside the labelled volumes of the "
-            "source X, and MONAI Label has labelled ones alone: name it, as docs/MONAI_LABEL.md says."
+            "source X, and MONAI Label has labelled ones alone: name it, as docs/guides/MONAI_LABEL.md says."
         ) from None
     return volume_items(image_y, label_y)
 

@@ -1,4 +1,4 @@
-"""MONAI Label: the bundle served to 3D Slicer and other clients, see docs/MONAI_LABEL.md.
+"""MONAI Label: the bundle served to 3D Slicer and other clients, see docs/guides/MONAI_LABEL.md.
 
 Order: MONAI Label is looked for (`environment`), the bundle put where it expects one (`folder`), its server started
 (`command`) with our answers to bad input (`app`) and the plan of the weights that are asked for (`task`). Each request

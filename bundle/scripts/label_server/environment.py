@@ -26,7 +26,7 @@ def check_environment() -> str:
     try:
         version = metadata.version("monailabel")
     except metadata.PackageNotFoundError:
-        advice = "Install 0.8.5 in an environment of its own, as docs/MONAI_LABEL.md says, and start it from there."
+        advice = "Install 0.8.5 in its own environment, as docs/guides/MONAI_LABEL.md says, and start it there."
         raise InputError(f"MONAI Label is not installed for {sys.executable}. {advice}") from None
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     if numbers[:2] != _TRIED[:2] or numbers < _TRIED:

@@ -69,7 +69,7 @@ def find_route(offered: Sequence[Route], method: str, path: str) -> Route:
             return route
     if found:
         raise RefusedError(405, f"{method} is not offered at {shown(path)}.")
-    raise RefusedError(404, f"{shown(path)} is not offered by this server. See docs/MONAI_LABEL.md.")
+    raise RefusedError(404, f"{shown(path)} is not offered by this server. See docs/guides/MONAI_LABEL.md.")
 
 
 def routes(model: str, options: Mapping[str, Any], store: Store) -> list[Route]:

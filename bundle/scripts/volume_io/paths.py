@@ -165,8 +165,8 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         raise
     except MemoryError as error:  # a size in a damaged file, more often than not
         raise InputError(
-            f"{path}: memory ran out as it was read as {kind} {error}. Read it in parts (docs/SCALING.md), or copy it "
-            "again if it is not so large."
+            f"{path}: memory ran out as it was read as {kind} {error}. Read it in parts (docs/guides/LARGE_VOLUMES.md) "
+            "or copy it again if it is not so large."
         ) from error
     except Exception as error:  # decoders raise errors of many kinds, KeyError and zlib.error among them
         raise InputError(explain(path, kind, error)) from error

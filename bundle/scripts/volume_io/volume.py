@@ -91,7 +91,7 @@ def check_memory(shape: Sequence[int], dtype: np.dtype, name: object) -> None:
     if claimed > free:
         raise InputError(
             f"{name}: says it holds {claimed / 1e9:.1f} GB (shape {tuple(shape)}, {dtype}), and {free / 1e9:.1f} GB of "
-            "memory are free. Read it in parts (docs/SCALING.md), or copy it again if it is not so large."
+            "memory are free. Read it in parts (docs/guides/LARGE_VOLUMES.md), or copy it again if it is not so large."
         )
 
 
