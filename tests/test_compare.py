@@ -164,7 +164,7 @@ def test_without_labels_of_y_a_model_has_the_score_of_judge(
 
     monkeypatch.setattr("scripts.compare.run.judge_model", judge_model)
     monkeypatch.setattr("scripts.compare.run.predictor_of", lambda path: path)
-    monkeypatch.setattr("scripts.compare.run.volume_crops", lambda image: looked_at.append(image) or "crops")
+    monkeypatch.setattr("scripts.compare.run.volume_crops", lambda image, **_: looked_at.append(image) or "crops")
     monkeypatch.setattr("scripts.compare.run.labelled_solidity", lambda labels: len(labels))
     monkeypatch.setattr("scripts.compare.run.run_words", lambda words: None)
     monkeypatch.setattr(Run, "_train", lambda self: None)

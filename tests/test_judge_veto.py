@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scripts.classical import classical_foreground
 from scripts.errors import InputError
-from scripts.judge.crop import chosen_crops
+from scripts.judge.crop import SIZE, affordable, chosen_crops
 from scripts.judge.evidence import Surroundings, whole_image
 from scripts.judge.shape import solidity
 from scripts.judge.veto import vetoes
@@ -123,6 +123,13 @@ def test_crops_are_where_there_is_contrast_and_do_not_overlap():
         covered[box] += 1
     assert len(every) == 4
     assert (covered == 1).all()
+
+
+def test_no_network_sees_more_of_a_crop_than_of_one_that_it_halves_in_plane():
+    assert affordable([]) == affordable([(1, 0.5, 0.5), (0.5, 0.4, 0.4)]) == SIZE
+    enlarged = affordable([(1, 0.5, 0.5), (2, 1, 1)])
+    assert enlarged == (32, 96, 96)
+    assert np.prod(enlarged) * 2 == np.prod(SIZE) / 4
 
 
 def test_a_side_shorter_than_a_crop_is_taken_whole():

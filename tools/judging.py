@@ -20,7 +20,7 @@ from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import choose
 from scripts.judge.command import line_of
 from scripts.judge.consistency import AGAIN, predictor_of
-from scripts.judge.crop import COUNT, SIZE
+from scripts.judge.crop import COUNT
 from scripts.judge.volume import volume_crops
 from scripts.metrics import contingency, match_instances
 from scripts.volume_io import read_label
@@ -29,7 +29,7 @@ __all__ = ["believe"]
 
 
 def believe(
-    image: str, label: str, models: Sequence[str], crops: int = COUNT, size: Sequence[int] = SIZE
+    image: str, label: str, models: Sequence[str], crops: int = COUNT, size: Sequence[int] | None = None
 ) -> dict[str, float]:
     """Print each model's score and its AP on the same crops, and how both rank the models.
 
@@ -38,13 +38,14 @@ def believe(
         label: its instances.
         models: files of weights, the one to fall back to first.
         crops: looked at.
-        size: of a crop, z,y,x in voxels.
+        size: of a crop, z,y,x in voxels; by default as `scripts.judge` has it.
     """
-    volume = volume_crops(image, size, crops)
+    predictors = [predictor_of(model) for model in models]
+    volume = volume_crops(image, size, crops, predictors)
     truth = [read_label(label, image)[box] for box in volume.boxes]
     judged, scores = [], []
-    for model in models:
-        judged.append(judge_model(predictor_of(model), [volume]))
+    for predictor in predictors:
+        judged.append(judge_model(predictor, [volume]))
         scores.append([_precision(judged[-1], truth, threshold) for threshold in (0.5, 0.75)])
         print(f"{line_of(judged[-1])}; AP-50 {scores[-1][0]:.3f}, AP-75 {scores[-1][1]:.3f}", end="; ", flush=True)
         print(f"AUROC of confidence {_area(judged[-1], truth):.2f}", flush=True)

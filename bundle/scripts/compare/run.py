@@ -20,6 +20,7 @@ from scripts.judge.candidate import VolumeCrops, judge_model
 from scripts.judge.consistency import predictor_of
 from scripts.judge.volume import labelled_solidity, volume_crops
 from scripts.metrics import score_instances
+from scripts.predictor import Predictor
 from scripts.volume_io import read_label, read_volume, result_stem
 from scripts.volume_io.replacement import write_text
 
@@ -39,11 +40,13 @@ class Target:
     images: Sequence[str]
     labels: Sequence[str] | None
     label_x: Sequence[str] = ()
+    _crops: list[VolumeCrops] = field(default_factory=list)
 
-    @cached_property
-    def crops(self) -> list[VolumeCrops]:
-        """What all methods are judged on."""
-        return [volume_crops(image) for image in self.images]
+    def crops(self, predictor: Predictor) -> list[VolumeCrops]:
+        """What all methods, which see Y at one scale, are judged on."""
+        if not self._crops:
+            self._crops.extend(volume_crops(image, predictors=[predictor]) for image in self.images)
+        return self._crops
 
     @cached_property
     def solidity(self) -> float | None:
@@ -146,7 +149,7 @@ class Run:
     def _score(self) -> float:
         """How steady and certain the model is on Y, without labels."""
         predictor = predictor_of(self.folder / "model.pt")
-        judged = judge_model(predictor, self.target.crops, self.method.title, self.target.solidity)
+        judged = judge_model(predictor, self.target.crops(predictor), self.method.title, self.target.solidity)
         for veto in judged.vetoes:
             print(f"{self.method.title}: {veto}", flush=True)
         return judged.score.value

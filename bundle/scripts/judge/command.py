@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from scripts.command.address import expanded
 from scripts.errors import InputError
-from scripts.inferer.physical import physical_scale
 from scripts.judge.candidate import Judgement, VolumeCrops, judge_model
 from scripts.judge.choice import Choice, choose
 from scripts.judge.consistency import predictor_of
-from scripts.judge.crop import COUNT, SIZE
+from scripts.judge.crop import COUNT
 from scripts.judge.given import judge_instances, line_of_given, listed_instances
 from scripts.judge.picture import draw_candidates
-from scripts.judge.volume import labelled_solidity, volume_crops
+from scripts.judge.volume import labelled_solidity, scale_of, volume_crops
 from scripts.predictor import Predictor
 from scripts.volume_io import list_volumes, open_volume
 from scripts.volume_io.paths import check_place
@@ -35,7 +35,7 @@ def judge_files(
     models: str | Sequence[str] = (),
     out: str = "judge.json",
     crops: int = COUNT,
-    size: Sequence[int] = SIZE,
+    size: Sequence[int] | None = None,
     instances: str | Sequence[str] = (),
     picture: str | None = None,
     label_x: str | Sequence[str] = (),
@@ -52,7 +52,7 @@ def judge_files(
         models: files of weights, each with its plan: a,b,c.
         out: JSON to write, with all figures.
         crops: looked at in each volume.
-        size: of a crop, z,y,x in voxels.
+        size: of a crop, z,y,x in voxels; by default 64,192,192, or less where a model enlarges the volume.
         instances: files of instances that other programs made. They are not scored; vetoes, counts and agreement with
             the models are reported. Of several volumes all files of one program come first, then all files of the next.
         picture: PNG to write, of the candidates side by side where they disagree most; by default `out` with the
@@ -72,7 +72,7 @@ def judge_files(
     check_place(target)
     check_place(drawing)
     expected = labelled_solidity(_listed(label_x))
-    volumes = [volume_crops(name, size, crops) for name in images]
+    volumes = [volume_crops(name, size, crops, predictors) for name in images]
     given = [judge_instances(group, volumes, expected) for group in groups]
     judgements = []
     for predictor in predictors:
@@ -114,10 +114,9 @@ def _fitting(name: str, images: Sequence[str]) -> Predictor:
         InputError: weights that do not fit, or voxels more than 20 times as large as training's.
     """
     predictor = predictor_of(name)
-    inferer = predictor.part("inferer")
-    if inferer.training_voxel_size is not None:
-        for image in images:
-            physical_scale(inferer.scale, inferer.training_voxel_size, open_volume(image).voxel_size, image)
+    for image in images:
+        with closing(open_volume(image)) as volume:
+            scale_of(predictor, volume)
     return predictor
 
 

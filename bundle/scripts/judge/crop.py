@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from math import prod
 
 import numpy as np
 from scripts.errors import InputError
 from scripts.match_domains.piece import Readable, block_means, grey_range, normalised
 from scripts.volume_io.grid import Box
 
-__all__ = ["COUNT", "SIZE", "chosen_crops"]
+__all__ = ["COUNT", "SIZE", "affordable", "chosen_crops"]
 
 SIZE = (64, 192, 192)
+SEEN = prod(SIZE) // 4
+"""Most voxels of a crop after scaling, on which the time depends: those of `SIZE` with half the sides in plane."""
 COUNT = 2
 BLOCK = (2, 4, 4)
 """Voxels (z, y, x) that are averaged first, so that noise is not taken for contrast."""
+
+
+def affordable(scales: Iterable[Sequence[float]]) -> tuple[int, ...]:
+    """Return the size of a crop (z, y, x): `SIZE`, or less where a network would see more than `SEEN` voxels of it.
+
+    Args:
+        scales: factors (z, y, x) by which each model scales the volume.
+    """
+    largest = max(map(prod, scales), default=0.0)
+    shrink = min(1.0, (SEEN / (largest * prod(SIZE))) ** (1 / 3)) if largest else 1.0
+    return tuple(max(1, round(side * shrink)) for side in SIZE)
 
 
 def chosen_crops(image: Readable, size: Sequence[int] = SIZE, count: int = COUNT) -> list[Box]:

@@ -18,7 +18,7 @@ from scripts.judge.candidate import Judgement, judge_model
 from scripts.judge.choice import Choice, choose
 from scripts.judge.command import facts, line_of
 from scripts.judge.consistency import predictor_of
-from scripts.judge.crop import COUNT, SIZE
+from scripts.judge.crop import COUNT
 from scripts.judge.volume import labelled_solidity, volume_crops
 from scripts.networks import bare
 from scripts.plan.file import read_plan
@@ -55,7 +55,7 @@ class JudgeHandler:
         keep: "better"; "last" for the newest weights, as published: then nothing is judged.
         candidates: how many follow the warm-up.
         crops: looked at in each volume.
-        size: of a crop, (z, y, x) in voxels of the file.
+        size: of a crop, (z, y, x) in voxels of the file; None: see `scripts.judge.crop.affordable`.
         label_x: instances of X, whose solidity candidates are compared with; None: they are not.
 
     Raises:
@@ -72,7 +72,7 @@ class JudgeHandler:
         keep: str = "better",
         candidates: int = 4,
         crops: int = COUNT,
-        size: Sequence[int] = SIZE,
+        size: Sequence[int] | None = None,
         label_x: Any = None,
     ) -> None:
         if keep not in ("better", "last") or candidates < 1:
@@ -152,7 +152,8 @@ class JudgeHandler:
         return dict(reversed(kept.items()))
 
     def _judged(self, files: dict[str, Path]) -> tuple[list[Judgement], Choice]:
-        volumes = [volume_crops(name, self.size, self.crops) for name in list_volumes(self.image)]
+        first = predictor_of(next(iter(files.values())))  # all see a volume at one scale
+        volumes = [volume_crops(name, self.size, self.crops, [first]) for name in list_volumes(self.image)]
         expected = labelled_solidity(self.label_x or ())
         judgements, seconds = list[Judgement](), list[float]()
         for name, path in files.items():
