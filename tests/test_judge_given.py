@@ -85,7 +85,7 @@ def test_volumes_of_other_formats_and_shapes_are_judged_together(folder):
     judge_files(images, SHIPPED, f"{folder}/judge.json", 2, (16, 32, 32))
     found = json.loads((folder / "judge.json").read_text())
     assert [(one["image"], len(one["crops"])) for one in found["volumes"]] == [(name, 2) for name in images]
-    assert [len(one["f1"]) for one in found["candidates"]] == [6]
+    assert [len(one["f1"]) for one in found["candidates"]] == [3]
 
 
 def test_a_model_that_does_not_fit_is_reported_before_the_first_one_works(folder, capsys):

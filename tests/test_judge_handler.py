@@ -29,7 +29,7 @@ Run = Callable[..., ConfigWorkflow]
 def judgement(name: str, again: float, vetoes: tuple[str, ...] = ()) -> Judgement:
     """Of 40 tiles with 20 instances each, of which so many are found again."""
     found = np.random.default_rng(0).binomial(18, again, 40).astype(float)
-    tally = Tally(np.tile(np.stack([found, np.full(40, 20.0)], axis=1)[:, None], (1, 6, 1)), np.ones((40, 2)))
+    tally = Tally(np.tile(np.stack([found, np.full(40, 20.0)], axis=1)[:, None], (1, 3, 1)), np.ones((40, 2)))
     return Judgement(name, tally, estimate(tally), vetoes, [np.ones((1, 1, 1), int)])
 
 

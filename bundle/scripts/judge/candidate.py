@@ -12,13 +12,13 @@ from scripts.judge.consistency import Repeated, repeat
 from scripts.judge.estimate import Estimate, Tally, estimate
 from scripts.judge.evidence import Surroundings
 from scripts.judge.grey import seen_by
-from scripts.judge.perturbation import PERTURBATIONS
+from scripts.judge.perturbation import FEW
 from scripts.judge.veto import vetoes
 from scripts.predictor import Predictor
 from scripts.volume_io import open_volume
 from scripts.volume_io.grid import Box
 
-__all__ = ["Judgement", "VolumeCrops", "counted", "judge_model"]
+__all__ = ["Judgement", "VolumeCrops", "counted", "judge_model", "judged"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Judgement:
 
     def facts(self) -> dict[str, Any]:
         """What judge.json has of it."""
-        by_change = {one.name: round(float(f1), 4) for one, f1 in zip(PERTURBATIONS, self.tally.f1, strict=True)}
+        by_change = {one.name: round(float(f1), 4) for one, f1 in zip(FEW, self.tally.f1, strict=True)}
         return {
             "name": self.name,
             "score": {key: round(value, 4) for key, value in vars(self.score).items()},
@@ -99,7 +99,14 @@ def judge_model(
         with closing(open_volume(volume.image)) as image:
             see = seen_by(predictor, image)
             found += [repeat(predictor, see(box)) for box in volume.boxes]
+    return judged(name or predictor.name, found, volumes, expected)
+
+
+def judged(
+    name: str, found: Sequence[Repeated], volumes: Sequence[VolumeCrops], expected: float | None = None
+) -> Judgement:
+    """Put together what was found in the crops of volumes, in their order, see `judge_model`."""
     crops = [one.instances for one in found]
     against = vetoes(crops, [seen for volume in volumes for seen in volume.seen], expected)
     tally = Tally.of(found)
-    return Judgement(name or predictor.name, tally, estimate(tally), against, crops, [one.confidence for one in found])
+    return Judgement(name, tally, estimate(tally), against, crops, [one.confidence for one in found])

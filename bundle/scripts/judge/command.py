@@ -43,7 +43,7 @@ def judge_files(
     """Score models on crops of a volume without labels, say what speaks against each, and choose one.
 
     The first model stays chosen unless another one is better by more than the margin of error, so name the model of the
-    source alone first. Seven predictions are made of each crop.
+    source alone first. Four predictions are made of each crop.
 
     Memory: 40 bytes per voxel of a crop, and about 400 MB; volumes are read part by part.
 

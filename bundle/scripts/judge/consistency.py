@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from monai.utils import convert_to_numpy
-from scripts.judge.perturbation import PERTURBATIONS, Perturbation
+from scripts.judge.perturbation import FEW, PERTURBATIONS, Perturbation
 from scripts.metrics import contingency
 from scripts.metrics.measure import join, measure
 from scripts.predictor import Predictor
 
-__all__ = ["AGAIN", "OVERLAP", "Repeated", "best_partners", "perturbed", "predictor_of", "repeat"]
+__all__ = [
+    "AGAIN",
+    "OVERLAP",
+    "Repeated",
+    "best_partners",
+    "compared",
+    "decoding",
+    "maps_of",
+    "perturbed",
+    "perturbed_maps",
+    "predictor_of",
+    "repeat",
+]
 
 AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
@@ -62,9 +74,7 @@ def predictor_of(model: Any) -> Predictor:
     return Predictor.of(model, {"overlap": OVERLAP}, {"inferer::progress": False, "decode::progress": False})
 
 
-def repeat(
-    predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = PERTURBATIONS, seed: int = 0
-) -> Repeated:
+def repeat(predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = FEW, seed: int = 0) -> Repeated:
     """Segment a crop once as it is, and once under each perturbation.
 
     Memory: 40 bytes per voxel, for 3 maps.
@@ -75,33 +85,56 @@ def repeat(
         perturbations: what to change.
         seed: of noise and dropout.
     """
-    maps, instances = _segmented(predictor, volume)
+    others = perturbed_maps(predictor, volume, perturbations, seed)
+    return compared(maps_of(predictor, volume), others, decoding(predictor))
+
+
+def compared(maps: Any, others: Iterable[Any], decode: Callable[[Any], np.ndarray]) -> Repeated:
+    """See which instances of a crop are found again.
+
+    Args:
+        maps: (C, Z, Y, X) of the crop as it is, bytes, foreground first.
+        others: maps of the crop under each perturbation.
+        decode: maps to instances (Z, Y, X).
+    """
+    instances = decode(maps)
     ids, tiles = _tiles(instances)
     columns, counts = [], []
-    for other in perturbed(predictor, volume, perturbations, seed):
+    for other in map(decode, others):
         of_first, of_other = best_partners(instances, other, ids)
         columns.append(of_first)
         counts.append(_counted(tiles, of_first) + _counted(_tiles(other)[1], of_other))
     found = np.stack(columns, axis=1), np.stack(counts, axis=1)
-    return Repeated(instances, ids, *found, _certain(maps[0], instances))
+    return Repeated(instances, ids, *found, _certain(convert_to_numpy(maps[0]), instances))
 
 
 def perturbed(
     predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = PERTURBATIONS, seed: int = 0
 ) -> Iterator[np.ndarray]:
     """Give the instances (Z, Y, X) of a crop under each perturbation, see `repeat`."""
+    yield from map(decoding(predictor), perturbed_maps(predictor, volume, perturbations, seed))
+
+
+def perturbed_maps(
+    predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation], seed: int = 0
+) -> Iterator[Any]:
+    """Give the maps (C, Z, Y, X) of a crop under each perturbation, see `repeat`."""
     for number, perturbation in enumerate(perturbations):
         generator = torch.Generator().manual_seed(seed * len(perturbations) + number)
         with perturbation.within(predictor.network, generator):
-            yield _segmented(predictor, perturbation.change(volume, generator), perturbation.turned)[1]
+            yield maps_of(predictor, perturbation.change(volume, generator), perturbation.turned)
 
 
-def _segmented(predictor: Predictor, volume: Any, turned: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (C, Z, Y, X) and instances (Z, Y, X)."""
+def maps_of(predictor: Predictor, volume: Any, turned: bool = False) -> Any:
+    """Maps (C, Z, Y, X) of a crop, bytes with metadata; where it was turned by 180°, they are turned back."""
     maps = predictor.part("inferer")(volume.to(predictor.part("device")), predictor.network)[0]
-    alone = predictor.part("maps_alone")({"pred": maps.flip(-1, -2) if turned else maps})
-    found = predictor.part("decode")(alone)
-    return convert_to_numpy(found["maps"]), convert_to_numpy(found["instances"])[0]
+    return predictor.part("maps_alone")({"pred": maps.flip(-1, -2) if turned else maps})["maps"]
+
+
+def decoding(predictor: Predictor) -> Callable[[Any], np.ndarray]:
+    """Return what makes instances (Z, Y, X) of maps."""
+    decode = predictor.part("decode")
+    return lambda maps: convert_to_numpy(decode({"maps": maps})["instances"])[0]
 
 
 def best_partners(first: np.ndarray, other: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["PERTURBATIONS", "Perturbation"]
+__all__ = ["FEW", "PERTURBATIONS", "Perturbation"]
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -68,4 +68,7 @@ PERTURBATIONS = (
     Perturbation("dropout 0.2", dropout=0.2),
     Perturbation("turned 180°", lambda volume, _: volume.flip(-1, -2), turned=True),
 )
-"""The six that a candidate has to survive."""
+"""Those that the confidence of an instance is counted over."""
+FEW = tuple(one for one in PERTURBATIONS if one.name in ("gamma 1.25", "dropout 0.2", "turned 180°"))
+"""One of the grey values, one of the network and one of the place, by which a candidate is scored. With all six the
+lowest F1 ranked candidates alike, in 1.75 times the time."""
