@@ -25,9 +25,10 @@ ITEM = r"^ *(?:[-*>]|\d+\.) +"
 
 
 class Figures(NamedTuple):
-    """Of one page: all its words, and of its prose the lengths of sentences, semicolons per 1,000 words, the grade."""
+    """Of one page: all its words, and of its prose the words, lengths, semicolons per 1,000 words and grade."""
 
     words: int
+    prose: int
     median: int
     high: int
     semicolons: float
@@ -40,11 +41,13 @@ class Figures(NamedTuple):
 
 def main(paths: Sequence[Path]) -> None:
     """Print a line for each page, those that miss an aim marked."""
-    print(f"{'page':50}{'words':>7}{'median':>8}{'90 %':>6}{'; / 1000':>10}{'grade':>7}")
+    print(f"{'page':50}{'words':>7}{'prose':>7}{'median':>8}{'90 %':>6}{'; / 1000':>10}{'grade':>7}")
     for path in paths:
         found = figures(path.read_text())
         mark = "" if found.meets_the_aims() else f"  aims: {MEDIAN}, {HIGH}, {SEMICOLONS:g}"
-        numbers = f"{found.words:7}{found.median:8}{found.high:6}{found.semicolons:10.1f}{found.grade:7.1f}"
+        numbers = (
+            f"{found.words:7}{found.prose:7}{found.median:8}{found.high:6}{found.semicolons:10.1f}{found.grade:7.1f}"
+        )
         print(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path!s:50}{numbers}{mark}")
 
 
@@ -62,7 +65,7 @@ def figures(text: str) -> Figures:
     letters = sum(character.isalnum() for words in found for word in words for character in word)
     grade = 4.71 * letters / count + 0.5 * count / len(found) - 21.43
     semicolons = 1000 * sum(word.endswith(";") for words in found for word in words) / count
-    return Figures(len(text.split()), _share(lengths, 0.5), _share(lengths, 0.9), semicolons, grade)
+    return Figures(len(text.split()), count, _share(lengths, 0.5), _share(lengths, 0.9), semicolons, grade)
 
 
 def sentences(text: str) -> Iterator[str]:
