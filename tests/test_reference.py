@@ -52,7 +52,7 @@ def test_every_key_is_there(base: str, pages: dict[str, str]) -> None:
 
 
 def test_a_key_has_its_default_its_range_and_its_sentence(pages: dict[str, str]) -> None:
-    row = "| `augmentation_scale` | `$@patch_size[2] / 129` | a number above 0 | Lengths in voxels are published for"
+    row = "| `augmentation_scale` | `$@patch_size[2] / 129` | a number above 0 | Factor on the published lengths in"
     assert row in pages["KEYS.md"]
     assert (
         "| `decoder::seed_foreground` | `0.9` | a number from 0 to 1 | For seeds, foreground above. |"

@@ -97,14 +97,15 @@ class Keys:
         said = (
             self.config.comments.get(key)
             or (explained(target).get(name) if target else None)
+            or (summary(locate(value["_target_"])) if is_ours(value) else None)
             or (explained(self.used[key][0]).get(self.used[key][1]) if key in self.used else None)
             or (summary(locate(OPTIONS[option])) if (option := _option(key)) in OPTIONS else None)
-            or (summary(locate(value["_target_"])) if is_ours(value) else None)
             or self._plain(key, value)
         )
         if said is None:
             self.silent.append(key)
-        return cell(said or "")
+        text = cell(said or "")
+        return f"{text}." if text[-1:].isalnum() else text
 
     def _plain(self, key: str, value: Any) -> str | None:
         """What needs no sentence: wiring, and keys of a group that has one."""

@@ -54,16 +54,16 @@ def adapt_files(
     without labels by more than the margin of error (`--keep last` for CySGAN in any case).
 
     Args:
-        image_x: labelled source: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
-        label_x: its instances, in the same order.
-        image_y: unlabelled target.
-        output_dir: where everything goes.
-        label_y: instances of Y, where there are some; they only score.
+        image_x: labelled source X: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
+        label_x: instances of X, in the same order.
+        image_y: unlabelled target Y.
+        output_dir: folder for all results.
+        label_y: instances of Y, if there are some. They only score.
         effort: quick (half an hour on two cores), standard (three hours), published (the paper's setting, for a GPU).
         config: overlays of your own on train.yaml.
         expansion_y: how many times larger the sample of Y was made.
-        voxel_size_x: z,y,x in micrometres, where the file does not say or is wrong.
-        voxel_size_y: the same of Y.
+        voxel_size_x: voxel size of X (z,y,x) in micrometres, if the file has none or a wrong one.
+        voxel_size_y: the same for Y.
         diameter: bring objects of both to this many voxels in the plane.
         by_voxel_size: false measures Y's objects in the image, where voxel sizes are wrong.
         **overrides: keys of train.yaml, such as `--max_iterations 20` for a quick look.

@@ -50,7 +50,7 @@ def compare(
     Args:
         config: overlays on train.yaml, such as configs/demo.yaml; inference takes the plan of each model.
         methods: names in `scripts.compare.METHODS`.
-        seeds: of the trainings; each method is run with each.
+        seeds: seeds of the trainings. Each method is trained with each of them.
         output_dir: where everything goes.
         **overrides: keys of train.yaml, such as `--dataset_dir D`, `--label_y L.tif` or `--max_iterations 1000`.
 

@@ -45,19 +45,19 @@ def main(
 
     Args:
         image_x: labelled source (TIFF, HDF5, NIfTI).
-        label_x: its instances.
+        label_x: instances of X.
         image_y: unlabelled target.
         out: overlay for train.yaml and inference.yaml to write.
         picture: PNG to write; by default `out` with the extension .png.
         reference: the domain that keeps its resolution, x or y.
-        diameter: bring both to this many voxels in the plane instead; `resolution` is then not asked.
+        diameter: bring both to this many voxels in the plane instead, whatever `resolution` says.
         resolution: factors z,y,x at which the network is to see the domain that keeps its resolution, and the other
             after its own factors: those of train.yaml by default; 1,1,1 for published.yaml.
         voxel_size_x: z,y,x in micrometres, where the file does not say or is wrong.
-        voxel_size_y: the same of Y.
+        voxel_size_y: the same for Y.
         by_voxel_size: false measures Y's objects in the image even where both voxel sizes are known.
         expansion_y: how many times larger the sample of Y was made; its voxel size is divided by it.
-        seed: of the places that are looked at in large volumes.
+        seed: seed of the random places that are measured in large volumes.
 
     Raises:
         InputError: a volume is missing or not fit, the voxel sizes differ by a factor above 20, or an output cannot be
