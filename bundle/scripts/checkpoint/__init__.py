@@ -1,4 +1,4 @@
-"""What is written during training: everything needed to go on, and the weights that inference wants."""
+"""What training writes: everything that it needs to resume, and the weights that inference wants."""
 
 from scripts.checkpoint.random_state import RandomState
 from scripts.checkpoint.settings import file_states

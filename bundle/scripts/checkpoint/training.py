@@ -1,4 +1,4 @@
-"""Everything that a training needs to go on."""
+"""Everything that a training needs to resume."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def list_checkpoints(folder: str | os.PathLike) -> list[Path]:
 
 
 def is_auto(resume: Any) -> bool:
-    """Whether `resume` says "auto": go on if there is something to go on from, else start anew."""
+    """Whether `resume` is "auto": resume if there is something to resume from, else start over."""
     return str(resume).lower() == "auto"
 
 
 class TrainingCheckpoint:
-    """Writes, and on request resumes from, everything that a training needs to go on.
+    """Writes everything that a training needs to resume, and resumes from it on request.
 
     Networks, optimisers, schedules, image pools, loss scaler and random streams of the trainer, and whatever `parts`
     adds, go to `folder`/checkpoint_<iteration>.pt every `interval` iterations and at the end; the last `keep` files

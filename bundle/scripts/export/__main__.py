@@ -29,9 +29,9 @@ def main(out: str, model: str | None = None, config: str | Sequence[str] = ()) -
 
     Network, maps and how a volume is prepared come from the plan that the weights carry, and the file carries this
     plan on. Input (B, 1, Z, Y, X) of any size, in [-1, 1]; output the logits of the maps, (B, M, Z, Y, X). It is
-    compared with the network at three sizes, and kept where no map differs by more than 0.0001. Memory: that of the
-    network at a window. A package for bioimage.io takes grey values in [0, 1] and gives the maps; its README.md says
-    the rest.
+    compared with the network at three sizes, and kept where no map differs by more than 0.0001. Memory: what the
+    network takes for a window. A package for bioimage.io takes grey values in [0, 1] and gives the maps. Its README.md
+    says the rest.
 
     Args:
         out: file to write, .onnx, .ts or .bioimageio.zip; one that is there is replaced.

@@ -52,7 +52,7 @@ def main(
         reference: the domain that keeps its resolution, x or y.
         diameter: bring both to this many voxels in the plane instead, whatever `resolution` says.
         resolution: factors z,y,x at which the network is to see the domain that keeps its resolution, and the other
-            after its own factors: those of train.yaml by default; 1,1,1 for published.yaml.
+            after its own factors. The default is for train.yaml. Give 1,1,1 for published.yaml.
         voxel_size_x: z,y,x in micrometres, where the file does not say or is wrong.
         voxel_size_y: the same for Y.
         by_voxel_size: false measures Y's objects in the image even where both voxel sizes are known.

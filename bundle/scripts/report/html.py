@@ -59,7 +59,7 @@ def write_html(
             several the one that they are named after.
         instances: what inference made of it. How it was made is read from its plan, or from its maps.
         label_y: labels of the same volume, drawn as white outlines.
-        label_x: labels of X, one file, a pattern or a list; by default those of the training.
+        label_x: labels of X, one file, a pattern or a list; by default the labels of the training.
         metrics: JSON of the scores.
         voxel_size: of Y, (z, y, x) in micrometres; by default what the file of the image says. Objects are measured in
             voxels where it is not known of X and of Y; the sections are then drawn as of voxels of 2, 1, 1.
