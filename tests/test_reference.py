@@ -19,8 +19,17 @@ import product  # noqa: E402
 import reference  # noqa: E402
 
 # Names in the code that no command writes under them: what is read, examples, and what lies in a `*.work` or a package.
-NOT_WRITTEN = {"README.md", "bioimageio.yaml", "doubt.zarr", "inference.json", "label_server.yaml", "metadata.json"}
+NOT_WRITTEN = {
+    "README.md",
+    "bioimageio.yaml",
+    "doubt.zarr",
+    "inference.json",
+    "label_server.yaml",
+    "labels.zarr",
+    "metadata.json",
+}
 NOT_WRITTEN |= {
+    "labels.zarr",
     "multi_gpu_train.yaml",
     "owner.json",
     "page.html",

@@ -194,6 +194,20 @@ def test_many_planes_marked_as_channels_are_planes(
     assert "the 9 planes of its C axis are taken as Z" in caplog.text
 
 
+def test_imagej_shows_all_ids_of_labels_and_grey_values_as_it_likes(tmp_path: Path) -> None:
+    array = example(np.uint16)
+    write_volume(tmp_path / "ids.tif", array, SIZE, labels=True)
+    write_volume(tmp_path / "grey.tif", array, SIZE)
+    write_volume(tmp_path / "none.tif", 0 * array, labels=True)
+    stated = {}
+    for name in ("ids", "grey", "none"):
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as file:
+            stated[name] = file.imagej_metadata or {}
+    assert (stated["ids"]["min"], stated["ids"]["max"]) == (0, array.max())
+    assert "max" not in stated["grey"] and "max" not in stated["none"]
+    assert (stated["ids"]["spacing"], stated["ids"]["unit"], stated["ids"]["slices"]) == (SIZE[0], "um", len(array))
+
+
 def test_tiff_of_bits_is_read_as_0_and_1(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", example() > 50, photometric="minisblack")
     assert read_volume(tmp_path / "a.tif")[0].dtype == np.uint8

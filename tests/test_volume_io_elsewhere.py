@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from scripts.volume_io import write_volume
 
 PAGE = Path(__file__).resolve().parents[1] / "bundle" / "docs" / "VIEWERS.md"
@@ -30,13 +31,23 @@ def test_nifti_is_read_as_itk_snap_and_slicer_read_it(tmp_path: Path, labels: np
     np.testing.assert_array_equal(itk.GetArrayFromImage(image), labels)
 
 
-def test_tiff_is_valid_ome(tmp_path: Path, labels: np.ndarray) -> None:
+@pytest.mark.parametrize(("name", "ids"), [("a.ome.tif", 300), ("a.tif", 70_000)])
+def test_ome_tiff_says_what_bio_formats_looks_for(tmp_path: Path, labels: np.ndarray, name: str, ids: int) -> None:
     ome = pytest.importorskip("ome_types")
-    write_volume(tmp_path / "a.ome.tif", labels, VOXEL)
-    pixels = ome.from_tiff(tmp_path / "a.ome.tif", validate=False).images[0].pixels
-    assert (pixels.size_z, pixels.size_y, pixels.size_x) == labels.shape
+    large = np.where(labels, ids, 0)  # beyond 65,535 ImageJ's own kind cannot hold them
+    write_volume(tmp_path / name, large, VOXEL, labels=True)
+    [image] = ome.from_tiff(tmp_path / name, validate=False).images
+    pixels = image.pixels
+    assert (pixels.size_z, pixels.size_y, pixels.size_x, pixels.size_c, pixels.size_t) == (*labels.shape, 1, 1)
     assert (pixels.physical_size_z, pixels.physical_size_y, pixels.physical_size_x) == VOXEL
-    assert {pixels.physical_size_z_unit.value, pixels.physical_size_x_unit.value} == {"µm"}
+    units = {getattr(pixels, f"physical_size_{axis}_unit").value for axis in "xyz"}
+    assert units == {"µm"} and pixels.dimension_order.value.startswith("XY")
+    assert pixels.type.value == ("uint16" if ids < 2**16 else "uint32")
+    [channel], [planes] = pixels.channels, pixels.tiff_data_blocks
+    assert channel.samples_per_pixel == 1 and (planes.ifd or 0, planes.plane_count) == (0, len(labels))
+    with tifffile.TiffFile(tmp_path / name) as file:
+        assert len(file.pages) == len(labels)
+        np.testing.assert_array_equal(np.stack([page.asarray() for page in file.pages]), large)
 
 
 # A person looked at the page in a browser (VIEWERS.md); this shows that the recipe finds and serves the stores.

@@ -109,12 +109,26 @@ def test_labels_and_seeds_equal_the_reference(shared: Path, name: str) -> None:
     assert (labels.dtype, seeds.dtype) == (case["segm"].dtype, case["seed"].dtype)
 
 
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Labels with ids from 1 on in the same order."""
+    return np.searchsorted(np.unique(labels[labels > 0]), labels) + (labels > 0)
+
+
+def test_ids_count_from_1_unless_they_are_those_of_the_seeds() -> None:
+    maps = noisy_maps(5)
+    labels, seeds = bcd_watershed(maps, return_seeds=True)
+    assert labels.max() > len(np.unique(labels)) - 1  # small seeds and instances were dropped
+    np.testing.assert_array_equal(bcd_watershed(maps), numbered(labels))
+    np.testing.assert_array_equal(bcd_watershed(maps, seeds=seeds), labels)
+
+
 @pytest.mark.parametrize("name", VECTORS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_from_0_to_1_decode_as_their_bytes(shared: Path, name: str, dtype: type) -> None:
     case, options = vector(shared, name)
     unit = case["volume"].astype(dtype) / dtype(255)
-    np.testing.assert_array_equal(bcd_watershed(unit, ties="heap", **options), case["segm"])
+    expected = case["segm"] if "seeds" in options else numbered(case["segm"])
+    np.testing.assert_array_equal(bcd_watershed(unit, ties="heap", **options), expected)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -130,7 +144,7 @@ def test_random_bytes_decode_as_the_plain_recipe(seed: int, ties: str) -> None:
 
 def test_the_distance_can_be_the_height() -> None:
     maps = noisy_maps(5)
-    np.testing.assert_array_equal(bcd_watershed(maps, height="distance"), reference(maps, height=2)[0])
+    np.testing.assert_array_equal(bcd_watershed(maps, height="distance"), numbered(reference(maps, height=2)[0]))
 
 
 def test_an_empty_margin_changes_nothing() -> None:

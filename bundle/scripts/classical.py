@@ -17,6 +17,7 @@ from scripts.command.argument import unknown_flag
 from scripts.command.start import start
 from scripts.errors import InputError
 from scripts.watershed.fine import flood_floats
+from scripts.watershed.small_instance import close_gaps
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 
@@ -81,7 +82,7 @@ def classical_instances(
     distance = _blur(ndi.distance_transform_edt(mask, sampling=ratios), seed_smoothing, ratios)
     instances = flood_floats(np.where(mask, -distance, np.inf), _peaks(distance, mask, seed_distance, ratios))
     keep = np.bincount(instances.ravel()) >= min_instance_size
-    return np.where(keep[instances], instances, 0).astype(np.int32)
+    return close_gaps(np.where(keep[instances], instances, 0).astype(np.int32))
 
 
 def segment_file(
@@ -110,7 +111,7 @@ def segment_file(
     check_writable(out)
     volume, voxel_size = read_volume(image, dataset=dataset)
     instances = classical_instances(volume, spacing or voxel_size or (2.0, 1.0, 1.0), **options)
-    write_volume(out, instances, voxel_size=voxel_size)
+    write_volume(out, instances, voxel_size=voxel_size, labels=True)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ class Segmentation:
     """Instances, and what they were made with.
 
     Attributes:
-        instances: (Z, Y, X) int32, 0 for background; ids may have gaps.
+        instances: (Z, Y, X) int32, 0 for background; ids count from 1 without gaps.
         maps: (C, Z, Y, X) uint8, 255 times what they are, the translated image first; None unless asked for.
         channel_names: of `maps`.
         voxel_size: (z, y, x) in micrometres; None where it is unknown.

@@ -1,4 +1,4 @@
-"""Stages 4 to 6: whose size is in doubt, small instances removed, and the labels at lower resolutions."""
+"""Stages 4 to 6: whose size is in doubt, the instances that are kept, and the labels at lower resolutions."""
 
 from __future__ import annotations
 
@@ -65,32 +65,32 @@ def voxels_in_doubt(
 
 @dataclass(frozen=True)
 class CleanWork:
-    """Sets the dropped instances of a block to 0; once more does no harm.
+    """Writes the instances of a block that are kept, numbered from 1 in the order of their ids; once more does no harm.
 
     Attributes:
         grid: the blocks.
-        labels: store to change.
-        folder: with the blocks' instances ("labels") and those to drop ("dropped").
+        labels: store to read.
+        result: store to write.
+        folder: with the blocks' instances ("labels") and the ids of those to keep ("kept").
     """
 
     grid: Grid
     labels: ZarrVolume
+    result: ZarrVolume
     folder: WorkFolder
 
     def __call__(self, block: int) -> None:
         """Work on a block."""
-        ids = self.folder.load("labels", block)["ids"]
-        dropped = ids[np.isin(ids, _dropped(self.folder.path), assume_unique=True)]
-        if len(dropped):
-            core = self.grid.core(block)
-            labels = self.labels[core]
-            self.labels[core] = fastremap.mask(labels, dropped.astype(labels.dtype))
-        self.folder.save("clean", block, {"dropped": np.array(len(dropped))})
+        ids, kept = self.folder.load("labels", block)["ids"], _kept(self.folder.path)
+        new = np.where(np.isin(ids, kept, assume_unique=True), np.searchsorted(kept, ids) + 1, 0)
+        core, numbers = self.grid.core(block), dict(zip(ids.tolist(), new.tolist(), strict=True))
+        self.result[core] = fastremap.remap(self.labels[core], {0: 0, **numbers}, in_place=True)
+        self.folder.save("clean", block, {"dropped": np.array(np.count_nonzero(new == 0))})
 
 
 @lru_cache(maxsize=1)
-def _dropped(folder: Path) -> np.ndarray:
-    return WorkFolder(folder).load("dropped", 0)["ids"]
+def _kept(folder: Path) -> np.ndarray:
+    return WorkFolder(folder).load("kept", 0)["ids"]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def label_volume(
     Args:
         pred: store of maps (C, Z, Y, X); see `scripts.blockwise.source.Maps`.
         out: OME-Zarr for the labels, uint32 (uint64 beyond 4 billion seeds), a name ending in .zarr; must not exist.
+            Ids count from 1 without gaps, in the order of the seeds' first voxels.
         decoder: with its thresholds. `small_mode` is background or none.
         dataset: see `Maps`.
         unit: see `Maps`.
@@ -102,7 +103,7 @@ def label_volume(
     plan = with_decoder(read_plan(pred) or Plan({}), decoder).to_text()
     folder = WorkFolder(f"{target}.work")
     # "results": raised when the stages leave other results, which an interrupted run of an earlier version lacks
-    settings: dict[str, Any] = {"results": 2, "pred": os.path.abspath(pred), "last_change": last_change(pred)}
+    settings: dict[str, Any] = {"results": 3, "pred": os.path.abspath(pred), "last_change": last_change(pred)}
     settings |= {"dataset": dataset, "shape": grid.shape, "block": grid.block, "halos": halos, "unit": maps.unit}
     settings |= {"decoder": type(decoder).__name__, **options.given}
     with folder.locked(f"shard_{schedule.shard}_of_{schedule.shards}"), schedule.running():
@@ -133,13 +134,15 @@ class _Job(NamedTuple):
         run.stage("seeds", SeedWork(grid, maps, recipe, seeds, folder))
         run.alone("volume", lambda: identify(grid, folder, self.options.min_seed_size))
         many = len(folder.load("volume", 0)["sizes"]) > np.iinfo(np.uint32).max
-        labels = self._store(self.unfinished, grid, np.dtype(np.uint64 if many else np.uint32), "0", self.plan)
+        dtype = np.dtype(np.uint64 if many else np.uint32)
+        labels = self._store(folder.path / "labels.zarr", grid, dtype, "0")
         doubt = self._store(folder.path / "doubt.zarr", grid, np.dtype(np.uint8), "0")
         run.stage("labels", LabelWork(grid, maps, recipe, seeds, labels, doubt, folder, halos))
         run.stage("doubt", DoubtWork(grid, labels, doubt, folder))
-        run.alone("dropped", lambda: self._drop_small(halos[0]))
-        run.stage("clean", CleanWork(grid, labels, folder))
-        levels = self._pyramid(labels)
+        run.alone("kept", lambda: self._drop_small(halos[0]))
+        result = self._store(self.unfinished, grid, dtype, "0", self.plan)
+        run.stage("clean", CleanWork(grid, labels, result, folder))
+        levels = self._pyramid(result)
         run.alone("finished", lambda: self._finish(levels))
         return self._summary()
 
@@ -169,10 +172,11 @@ class _Job(NamedTuple):
         doubt["uncertain"] += voxels_in_doubt(instances, touched, doubt["uncertain"], self.options.min_instance_size)
         seeds = folder.load("volume", 0)
         kept = {name: column[~small] for name, column in instances.items()}
-        kept |= {"seed_voxels": seeds["sizes"][kept["ids"]], "seed_foreground": seeds["foreground"][kept["ids"]]}
-        folder.save("instances", 0, kept)
-        folder.save("summary", 0, {"instances": np.array(len(kept["ids"])), **doubt})
-        folder.save("dropped", 0, {"ids": instances["ids"][small]})
+        ids, count = kept["ids"], len(kept["ids"])
+        kept |= {"seed_voxels": seeds["sizes"][ids], "seed_foreground": seeds["foreground"][ids]}
+        folder.save("instances", 0, kept | {"ids": np.arange(1, count + 1)})
+        folder.save("summary", 0, {"instances": np.array(count), **doubt})
+        folder.save("kept", 0, {"ids": ids})
 
     def _pyramid(self, finest: ZarrVolume) -> list[tuple[str, Triple]]:
         levels: list[tuple[str, Triple]] = [("0", (1, 1, 1))]

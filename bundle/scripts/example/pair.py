@@ -81,4 +81,4 @@ def write_pair(
         label = read_volume(shapes)[0]
         volumes = {"imageX": make_source(label, seed), "labelX": label}
     for name, volume in volumes.items():
-        write_volume(folder / f"{name}.tif", volume, voxel_size=SPACING)
+        write_volume(folder / f"{name}.tif", volume, voxel_size=SPACING, labels=name.startswith("label"))

@@ -104,7 +104,7 @@ class VolumeWriter(ImageWriter):
         rounding: "truncate" (as the reference does) or "nearest"; for `scale`.
         channel_names: for HDF5 and Zarr, what the channels are, kept in the file. Where the array has one more, "image"
             is put before them: what inference gives `with_image`.
-        labels: whether these are labels, which OME-Zarr is to say and to have coarser levels of.
+        labels: whether these are labels; see `write_volume`.
     """
 
     output_dtype: DtypeLike | None

@@ -129,7 +129,8 @@ def write_volume(
             all of it.
         unit: of `affine`: "um", "mm", "m" or "unknown".
         channel_names: for HDF5 and Zarr, what the channels of (C, Z, Y, X) are; `read_channel_names` reads it.
-        labels: for OME-Zarr, whether these are labels: says so, and adds coarser levels for viewers.
+        labels: whether these are labels. OME-Zarr then says so and has coarser levels for viewers; a TIFF has a display
+            range that shows all ids, for ImageJ.
         source: for HDF5, the volume that these are the result of.
         attributes: for HDF5 and Zarr, names and texts kept with the file; `read_attribute` reads them.
 
@@ -155,7 +156,7 @@ def write_volume(
                 place = named if is_ome else named or dataset
                 zarr.write(temporary, array, size, file, place, channel_names, labels, attributes)
             case "tiff":
-                tiff.write(temporary, array, size, file)
+                tiff.write(temporary, array, size, file, labels)
             case _ if affine is not None:
                 nifti.write(temporary, array, np.asarray(affine, dtype=float), unit, file)
             case _:

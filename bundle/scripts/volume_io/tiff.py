@@ -124,7 +124,7 @@ def open_parts(path: Path) -> TiffVolume:
         return TiffVolume(path, layout)
 
 
-def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Path) -> None:
+def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Path, labels: bool = False) -> None:
     """Write (Z, Y, X) plane by plane, zlib-compressed. Memory: a few planes beside the array.
 
     ImageJ's description is used where it can say the type (uint8, uint16, float32) and the file stays below 4 GB, OME's
@@ -136,6 +136,7 @@ def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Pat
         array: (Z, Y, X).
         size: (z, y, x) of a voxel in micrometres.
         name: the file's final name, for its ending and for messages.
+        labels: whether these are labels, which ImageJ is to show from 0 to the largest.
 
     Raises:
         InputError: integers that need 64 bits, or maps, (C, Z, Y, X).
@@ -156,7 +157,7 @@ def write(path: Path, array: np.ndarray, size: Sequence[float] | None, name: Pat
         bigtiff=is_ome and array.size * dtype.itemsize > CLASSIC_BYTES,
         photometric="minisblack",
         compression="zlib",
-        **(_ome_tags(size) if is_ome else _imagej_tags(size)),
+        **(_ome_tags(size) if is_ome else _imagej_tags(size, int(array.max()) if labels else 0)),
     )
 
 
@@ -209,11 +210,13 @@ def refuse_partial(told: list[str], path: Path) -> None:
         raise InputError(explain_tiff(path, told[0]))
 
 
-def _imagej_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:
+def _imagej_tags(voxel_size: Sequence[float] | None, largest: int) -> dict[str, Any]:
+    """Tags of a stack; ImageJ shows grey values from 0 to `largest`, or from a range of its own where that is 0."""
+    shown: dict[str, Any] = {"axes": "ZYX", **({"min": 0.0, "max": float(largest)} if largest else {})}
     if voxel_size is None:
-        return {"metadata": {"axes": "ZYX"}}
+        return {"metadata": shown}
     z, y, x = voxel_size
-    return {"resolution": (1 / x, 1 / y), "metadata": {"axes": "ZYX", "spacing": z, "unit": "um"}}
+    return {"resolution": (1 / x, 1 / y), "metadata": {**shown, "spacing": z, "unit": "um"}}
 
 
 def _ome_tags(voxel_size: Sequence[float] | None) -> dict[str, Any]:

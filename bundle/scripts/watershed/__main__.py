@@ -28,7 +28,8 @@ def main(
     """Decode maps to a volume of instances: without a flag, as the inference that wrote the maps did.
 
     Maps carry their plan: the target and every threshold that inference used. Flags override the plan, and a line says
-    which value is from where. HDF5 and Zarr outputs carry the plan with the thresholds that were used.
+    which value is from where. HDF5 and Zarr outputs carry the plan with the thresholds that were used. Ids count from 1
+    without gaps, in the order of the seeds' first voxels.
 
     Further flags, with their defaults for maps without a plan: seed_foreground 0.9, seed_contour 0.2, mask_foreground
     0.7, seed_distance 0.5, mask_distance -0.1, min_seed_size 32, min_instance_size 256, small_mode background (none,
@@ -44,7 +45,7 @@ def main(
         out: file for the instances; its extension says the format: .tif, .ome.tif, .h5, .nii, .nii.gz, .zarr or
             .ome.zarr.
         dataset: name of the maps in the file; by default the only one that fits.
-        seeds: a volume of seeds to flood from, in place of those found.
+        seeds: a volume of seeds to flood from, instead of those found. Instances keep the ids of their seeds.
         target: what the maps are, bcd, bc or affinity; by default what their plan says, or bcd. A file that names its
             channels must agree.
         options: flags of the watershed, listed above.

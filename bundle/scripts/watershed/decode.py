@@ -97,8 +97,9 @@ def bcd_watershed(
         on_stage: called with the name of each of `scripts.watershed.STAGES` as it begins.
 
     Returns:
-        Labels (Z, Y, X) of the smallest unsigned type that holds the largest id, or (labels, seeds). Ids are those of
-        the seeds, numbered in the order of their first voxels; dropped ids leave gaps.
+        Labels (Z, Y, X) of the smallest unsigned type that holds the largest id, or (labels, seeds). Ids count from 1
+        without gaps, in the order of the first voxels of their seeds. Where seeds are given or returned, instances have
+        the ids of their seeds, and what is dropped leaves gaps.
 
     Raises:
         InputError: when maps or seeds do not fit, or a name is unknown.

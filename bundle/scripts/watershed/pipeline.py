@@ -10,7 +10,7 @@ from scripts.component import connected_components
 from scripts.errors import InputError
 from scripts.watershed.fine import flood_floats
 from scripts.watershed.flood import LEVELS, blocked_value, flood
-from scripts.watershed.small_instance import SMALL_MODES, drop_small, handle_small
+from scripts.watershed.small_instance import SMALL_MODES, close_gaps, drop_small, handle_small
 from scripts.watershed.threshold import is_unit_scale
 from scripts.watershed.turn import flood_by_heap
 from skimage.transform import resize
@@ -58,6 +58,7 @@ def decode(
     maps = np.asarray(maps)
     check_choices(small_mode, scale_factors, ties)
     unit = is_unit_scale(maps, recipe.names, recipe.more)
+    keeps_ids = seeds is not None or return_seeds
     if seeds is not None:
         seeds = _checked_seeds(np.asarray(seeds), maps.shape[1:])
     on_stage("thresholds")
@@ -73,6 +74,7 @@ def decode(
     del seeds
     on_stage("small instances")
     handle_small(labels, sizes[1], small_mode)
+    labels = labels if keeps_ids else close_gaps(labels)
     on_stage("scale")
     labels = _resized(_narrow(labels), scale_factors)
     return (labels, *kept) if kept else labels

@@ -6,11 +6,12 @@ those of ``remove_small_instances`` in PyTorch Connectomics.
 
 from __future__ import annotations
 
+import fastremap
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects
 from scripts.errors import InputError
 
-__all__ = ["SMALL_MODES", "absorb_small", "drop_small", "handle_small"]
+__all__ = ["SMALL_MODES", "absorb_small", "close_gaps", "drop_small", "handle_small"]
 
 SMALL_MODES = ("none", "background", "background_2d", "neighbor", "neighbor_2d")
 Box = tuple[slice, ...]
@@ -43,6 +44,19 @@ def drop_small(labels: np.ndarray, min_size: int) -> None:
     kept = np.where(sizes >= min_size, np.arange(len(sizes)), 0).astype(labels.dtype)
     for section in labels:
         section[...] = kept[section]
+
+
+def close_gaps(labels: np.ndarray) -> np.ndarray:
+    """Return labels (Z, Y, X) whose ids count from 1 in the order that they had; the array itself is changed.
+
+    Viewers show ids as grey values or colours, and those of few instances with large ids look alike.
+    """
+    ids = fastremap.unique(labels)
+    ids = ids[ids > 0].tolist()
+    if not ids or ids[-1] == len(ids):
+        return labels
+    new = {0: 0, **dict(zip(ids, range(1, len(ids) + 1), strict=True))}
+    return np.asarray(fastremap.remap(labels, new, in_place=True))
 
 
 def absorb_small(labels: np.ndarray, min_size: int) -> None:
