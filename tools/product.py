@@ -26,6 +26,7 @@ PRODUCTS = (
     ("events.out.tfevents.*", TRAIN, "losses, rates, scores and pictures for TensorBoard"),
     ("mlruns.db", "training with mlflow.yaml", "the same figures for MLflow (SQLite)"),
     ("candidate_*.pt", "training with keep: better", "states of the training that `scripts.judge` compares"),
+    ("thresholds.pt", "scripts.judge.threshold", "a copy of a model whose plan has other thresholds of the decoder"),
     ("judge.csv", "training with keep: better", "a row for each candidate: score, vetoes, margin"),
     ("judge.json", "training with keep: better, scripts.judge", "all figures of the choice among models"),
     ("judge.png", "scripts.judge", "the candidates side by side where they disagree most"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.judge.candidate import Judgement
-from scripts.judge.estimate import difference
+from scripts.judge.estimate import Measure, difference, score
 
 __all__ = ["Choice", "choose"]
 
@@ -19,7 +19,7 @@ class Choice:
     reason: str
 
 
-def choose(judgements: Sequence[Judgement]) -> Choice:
+def choose(judgements: Sequence[Judgement], measure: Measure = score, words: str = "score") -> Choice:
     """Choose a candidate. All must have been judged on the same crops.
 
     The first stays, unless another one is better by more than the margin of error: the 90 % interval of the difference
@@ -28,18 +28,22 @@ def choose(judgements: Sequence[Judgement]) -> Choice:
 
     Args:
         judgements: the one to fall back to first, usually the source alone.
+        measure: what they are compared by.
+        words: what it is called.
     """
     first, *others = judgements
-    gains = {n: difference(one.tally, first.tally) for n, one in enumerate(others, 1) if not one.vetoes}
+    gains = {
+        n: difference(one.tally, first.tally, measure=measure) for n, one in enumerate(others, 1) if not one.vetoes
+    }
     fit = [n for n, gain in gains.items() if gain.low > 0 or (first.vetoes and gain.high > 0)]
     if not fit:
         return Choice(0, _stays(first, len(gains) < len(others), bool(gains)))
-    best = max(fit, key=lambda number: judgements[number].score.value)
+    best = max(fit, key=lambda number: float(measure(judgements[number].tally)))
     gain = gains[best]
-    interval = f"{gain.value:.3f} ({gain.low:.3f} to {gain.high:.3f})"
+    interval = f"{gain.value:.3g} ({gain.low:.3g} to {gain.high:.3g})"
     if gain.low > 0:
-        return Choice(best, f"its score is higher than the one of {first.name} by {interval}")
-    return Choice(best, f"{first.name} is vetoed ({first.vetoes[0]}), and the difference of the scores is {interval}")
+        return Choice(best, f"its {words} is higher than the one of {first.name} by {interval}")
+    return Choice(best, f"{first.name} is vetoed ({first.vetoes[0]}), and its {words} differs by {interval}")
 
 
 def _stays(first: Judgement, vetoed: bool, rivals: bool) -> str:

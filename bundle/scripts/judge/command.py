@@ -66,7 +66,7 @@ def judge_files(
     names, files, images = _listed(models), _listed(instances), list_volumes(_listed(image))
     groups = listed_instances(files, images) if files else []
     _check_names([*names, *(group[0] for group in groups)])
-    predictors = [_fitting(name, images) for name in names]
+    predictors = [fitting(name, images) for name in names]
     target = Path(expanded(out))
     drawing = Path(expanded(picture)) if picture else target.with_suffix(".png")
     check_place(target)
@@ -107,7 +107,7 @@ def _check_names(names: Sequence[str]) -> None:
         raise InputError(f"{twice[0]}: named twice, expected each candidate once. Leave one out.")
 
 
-def _fitting(name: str, images: Sequence[str]) -> Predictor:
+def fitting(name: str, images: Sequence[str]) -> Predictor:
     """Return a model that can be applied to all volumes; all are made before the first one is judged.
 
     Raises:

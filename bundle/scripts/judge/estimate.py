@@ -7,13 +7,13 @@ compares it with labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scripts.judge.consistency import Repeated
 
-__all__ = ["Estimate", "Tally", "difference", "estimate"]
+__all__ = ["Estimate", "Measure", "Tally", "difference", "estimate", "found_again", "score"]
 
 DRAWS = 1000
 INTERVAL = (5.0, 95.0)
@@ -61,20 +61,40 @@ class Tally:
         """(...) lowest F1 times the root of certainty."""
         return self.f1.min(axis=-1) * np.sqrt(self.certainty)
 
+    @property
+    def again(self) -> np.ndarray:
+        """(...) how many instances are found again, under the perturbation that leaves fewest."""
+        return self.counts[..., 0].sum(axis=-2).min(axis=-1) / 2
+
     def drawn(self, often: np.ndarray) -> Tally:
         """Return the tiles, each multiplied by how often it was drawn, (D, T); one tile stands for all of a draw."""
         counts, certain = np.einsum("dt,tpk->dpk", often, self.counts), np.einsum("dt,tk->dk", often, self.certain)
         return Tally(counts[:, None], certain[:, None])
 
 
-def estimate(tally: Tally, seed: int = 0) -> Estimate:
+Measure = Callable[[Tally], np.ndarray]
+"""What candidates are compared by."""
+
+
+def score(tally: Tally) -> np.ndarray:
+    """How steady and certain a model is: it ranks models."""
+    return tally.score
+
+
+def found_again(tally: Tally) -> np.ndarray:
+    """How many instances are steady: it ranks decoders of one model, of which one that keeps few looks steady."""
+    return tally.again
+
+
+def estimate(tally: Tally, seed: int = 0, measure: Measure = score) -> Estimate:
     """Estimate the score of a candidate."""
-    return _estimate(float(tally.score), _draws(tally, seed))
+    return _estimate(float(measure(tally)), _draws(tally, seed, measure))
 
 
-def difference(one: Tally, other: Tally, seed: int = 0) -> Estimate:
+def difference(one: Tally, other: Tally, seed: int = 0, measure: Measure = score) -> Estimate:
     """Estimate by how much the first candidate is better than the other one, on the same tiles: draws are paired."""
-    return _estimate(float(one.score - other.score), _draws(one, seed) - _draws(other, seed))
+    draws = _draws(one, seed, measure) - _draws(other, seed, measure)
+    return _estimate(float(measure(one) - measure(other)), draws)
 
 
 def _estimate(value: float, draws: np.ndarray) -> Estimate:
@@ -82,11 +102,11 @@ def _estimate(value: float, draws: np.ndarray) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def _draws(tally: Tally, seed: int) -> np.ndarray:
-    """Scores of draws of tiles with replacement, (DRAWS,)."""
+def _draws(tally: Tally, seed: int, measure: Measure) -> np.ndarray:
+    """Values of draws of tiles with replacement, (DRAWS,)."""
     tiles = len(tally.counts)
     which = np.random.default_rng(seed).integers(tiles, size=(DRAWS, tiles))
-    return tally.drawn(np.stack([np.bincount(draw, minlength=tiles) for draw in which])).score
+    return measure(tally.drawn(np.stack([np.bincount(draw, minlength=tiles) for draw in which])))
 
 
 def _ratio(pairs: np.ndarray) -> np.ndarray:
