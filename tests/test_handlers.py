@@ -248,7 +248,7 @@ def test_panels_name_every_channel_of_a_map(monkeypatch: pytest.MonkeyPatch, tmp
     CyclePanels(str(tmp_path), Representation([Affinity()]), interval=1).attach(engine)
     engine.go()
     captions, count = drawn[0]
-    assert captions == ["x", "fake_y", "rec_x", "x affinity 1", "x affinity 2", "x affinity 3"]
+    assert captions == ["X", "X → Y", "X → Y → X", *(f"affinity {number} of X" for number in (1, 2, 3))]
     assert count == len(captions)
 
 

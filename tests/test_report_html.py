@@ -427,6 +427,11 @@ def test_no_scale_bar_where_the_voxel_size_is_unknown(run: Path, tmp_path: Path,
     assert 'class="bar"' not in (tmp_path / "a.html").read_text()
     write_html(str(run), str(tmp_path / "a.html"), voxel_size=[2, 0.5, 0.5], **given)
     assert (tmp_path / "a.html").read_text().count('class="bar"') == 3
+    write_html(str(run), str(tmp_path / "a.html"), voxel_size=[2, 0.5, 0.5], expansion=4, **given)
+    text = (tmp_path / "a.html").read_text()
+    assert text.count('"micrometres": 8.0') == 3 and "those before its expansion by 4." in text
+    with pytest.raises(InputError, match="--expansion: found 0"):
+        write_html(str(run), str(tmp_path / "a.html"), expansion=0, **given)
 
 
 def test_a_button_with_a_place_shows_that_voxel(opened: Page) -> None:

@@ -102,13 +102,13 @@ def _confidence(request: Request) -> list[str]:
 
 
 def _table(request: Request) -> list[str]:
-    given = {
-        name: _listed(request.options[f"{name}_y"])
-        for name in ("voxel_size", "expansion")
-        if f"{name}_y" in request.options
-    }
-    flags = {"image": _several(request.images), "results": request.out, **given, "out": request.out / "instances.csv"}
-    return _flagged("scripts.adapt.table", flags)
+    flags = {"image": _several(request.images), "results": request.out, **_size_of_y(request)}
+    return _flagged("scripts.adapt.table", {**flags, "out": request.out / "instances.csv"})
+
+
+def _size_of_y(request: Request) -> dict[str, Any]:
+    names = ("voxel_size", "expansion")
+    return {name: _listed(request.options[f"{name}_y"]) for name in names if f"{name}_y" in request.options}
 
 
 def _page(request: Request) -> list[str]:
@@ -121,9 +121,7 @@ def _page(request: Request) -> list[str]:
     if request.labels:
         flags |= {"label_y": request.labels[0], "metrics": request.out / "metrics.json"}
     flags |= {"commands": request.out / COMMANDS, "title": f"CySGAN: {short_name(image)}"}
-    flags["table"] = request.out / "instances.csv"
-    if "voxel_size_y" in request.options:
-        flags["voxel_size"] = _listed(request.options["voxel_size_y"])
+    flags |= {"table": request.out / "instances.csv", **_size_of_y(request)}
     return _flagged("scripts.report.html", {**flags, "out": request.out / "report.html"})
 
 

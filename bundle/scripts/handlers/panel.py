@@ -18,6 +18,9 @@ from torch import Tensor
 
 __all__ = ["CyclePanels"]
 
+_SHOWN = {"x": "X", "fake_y": "X → Y", "rec_x": "X → Y → X", "y": "Y", "fake_x": "Y → X", "rec_y": "Y → X → Y"}
+"""What a picture is called."""
+
 
 class CyclePanels:
     """Writes X to Y to X and Y to X to Y, with the maps, as one image each to `panels/` and to TensorBoard.
@@ -68,7 +71,8 @@ class CyclePanels:
         volumes: list[Tensor] = []
         for name in (n for n in names if n in panels):
             maps = name.startswith("maps")
-            captions += [f"{name[5:]} {c}" for c in self.representation.channel_names] if maps else [name]
+            shown = _SHOWN[name.removeprefix("maps_")]
+            captions += [f"{c} of {shown}" for c in self.representation.channel_names] if maps else [shown]
             volumes.append(self.representation.to_unit(panels[name][None])[0] if maps else (panels[name] + 1) / 2)
         return " | ".join(captions), torch.cat(volumes).float().cpu().numpy()
 

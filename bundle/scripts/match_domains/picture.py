@@ -14,8 +14,12 @@ from scripts.volume_io.replacement import replacing
 __all__ = ["draw_match"]
 
 INK, FAINT = "#1c2330", "#747d8c"
-WIDTH, GAP, MARGIN, HEAD = 4.2, 0.25, 0.3, 0.55
-"""Inches: each column, the gaps, the margin and the head."""
+WIDTH, GAP, MARGIN, HEAD, FOOT = 4.2, 0.25, 0.3, 0.55, 0.5
+"""Inches: each column, the gaps, the margin, the head and the legend."""
+LEGEND = (
+    "Yellow bar: diameter of an object of X. In each picture objects should be about as wide as the bar.\n"
+    "Upper row: section across z (y down, x across). Lower row: section across y (z down, x across)."
+)
 MOST_OBJECTS = 12
 """Object diameters that a column shows, at most."""
 
@@ -36,11 +40,13 @@ def draw_match(path: str | Path, image_x: np.ndarray, image_y: np.ndarray, match
     width = min(MOST_OBJECTS, max(extent[2] for extent in extents))
     tall = min(width, max(extent[1] for extent in extents)), min(width, max(extent[0] for extent in extents))
     inch = WIDTH / width
-    height = HEAD + MARGIN + 2 * GAP + sum(max(side * inch, 0.3) for side in tall)
+    height = HEAD + FOOT + GAP + sum(max(side * inch, 0.3) for side in tall)
     figure = Figure(figsize=(2 * (MARGIN + WIDTH) + GAP, height), facecolor="white")
     for column, ((volume, domain, _), step, name) in enumerate(zip(volumes, steps, "XY", strict=True)):
         left, bottom = MARGIN + column * (WIDTH + GAP), height - HEAD
-        figure.text(left / figure.get_figwidth(), 1 - 0.28 / height, _title(name, domain), color=INK, fontsize=9)
+        figure.text(
+            left / figure.get_figwidth(), 1 - 0.12 / height, _title(name, domain), color=INK, fontsize=9, va="top"
+        )
         cuts = volume[volume.shape[0] // 2], volume[:, volume.shape[1] // 2]
         for plane_cut, rows, side in zip(cuts, (1, 0), tall, strict=True):
             drawn = max(side * inch, 0.3)
@@ -48,14 +54,14 @@ def draw_match(path: str | Path, image_x: np.ndarray, image_y: np.ndarray, match
             box = (left / figure.get_figwidth(), bottom / height, WIDTH / figure.get_figwidth(), drawn / height)
             grey = normalised(plane_cut, domain.window)
             _section(figure.add_axes(box), grey, (step[rows], step[2]), (drawn / inch, width))
-    figure.text(MARGIN / figure.get_figwidth(), 0.1 / height, "upper: y ↓ x →, lower: z ↓ x →", color=FAINT, fontsize=7)
+    figure.text(MARGIN / figure.get_figwidth(), 0.1 / height, LEGEND, color=FAINT, fontsize=8)
     with replacing(Path(path)) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
 
 def _title(name: str, domain: Domain) -> str:
     texts = ["?" if np.isnan(size) else f"{size:.1f}" for size in domain.sizes.diameters]
-    return f"{name}: objects of {', '.join(texts)} voxels (z, y, x)\nby {domain.sizes.source}; the bar is X's diameter"
+    return f"{name}: objects of {' × '.join(texts)} voxels (z, y, x)\nSize from: {domain.sizes.source}"
 
 
 def _section(axes: Axes, grey: np.ndarray, step: tuple[float, float], shown: tuple[float, float]) -> None:

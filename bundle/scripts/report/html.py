@@ -7,6 +7,7 @@ Example::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -45,6 +46,7 @@ def write_html(
     title: str = "",
     commands: str | None = None,
     table: str | None = None,
+    expansion: float = 1.0,
 ) -> None:
     """Write report.html: instances in three planes, panels over time, losses, object sizes, scores and the record.
 
@@ -65,6 +67,7 @@ def write_html(
             voxels where it is not known of X and of Y; the sections are then drawn as of voxels of 2, 1, 1.
         title: of the page.
         table: instances.csv of scripts.adapt, whose confidence the page shows.
+        expansion: how many times larger the sample of Y was made; lengths on the page are those before.
         commands: a shell script that the page shows, such as commands.sh of scripts.adapt; by default the training's.
 
     Raises:
@@ -73,13 +76,16 @@ def write_html(
     folder = read_run(run)
     target = Path(out or folder.path / "report.html")
     check_place(target)
+    if not 0 < expansion < math.inf:
+        raise InputError(f"--expansion: found {expansion}, expected a number above 0.")
     scores = {} if metrics is None else read_json(metrics)
     notes: list[str] = []
     with ExitStack() as files:
         volumes = _opened(files, image or _image_of(folder, instances), instances, label_y)
         source = _labels_of_x(files, folder, label_x, notes)
         viewers, objects = list[Viewer](), dict[str, Objects]()
-        size = voxel_size or (volumes and volumes[0].voxel_size)
+        stated = voxel_size or (volumes and volumes[0].voxel_size)
+        size = stated and [side / expansion for side in stated]
         in_um = all(one.voxel_size for one in source) and (volumes is None or size is not None)
         if volumes is not None:
             viewers, objects = volume_viewers(*volumes, size, in_um)
@@ -88,6 +94,8 @@ def write_html(
             objects["source"] = joined_objects(parts)
     page = _page(folder, viewers, objects, scores) | {"objects": _object_charts(objects, in_um)}
     notes += [f"{name} is not in the training's folder." for name in folder.missing]
+    if expansion != 1:
+        notes.append(f"Lengths and volumes of Y are those before its expansion by {expansion:g}.")
     if commands is not None:
         page["commands"] = commands_in(commands)
     page["confidence"] = None if table is None else confidence_of_table(table, image)
