@@ -34,7 +34,7 @@ from scripts.volume_io import read_volume, write_volume
 
 from conftest import assert_change_is_rejected
 
-NAMES = ("plan", "source only", "CySGAN", "instances", "confidence", "table", "page")
+NAMES = ("plan", "source only", "CySGAN", "refinement", "instances", "confidence", "table", "page")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     capfd.readouterr()
     result = adapt_files(**given)
     said = capfd.readouterr().out
-    assert "1/7 plan: finished earlier" in said and "2/7 source only: finished" not in said
+    assert "1/8 plan: finished earlier" in said and "2/8 source only: finished" not in said
     assert [*result["commands"]] == [*NAMES]
     assert json.loads((out / "result.json").read_text()) == result
     assert result["start"] == "fresh weights" and result["scores"]["present"] == 12
@@ -117,7 +117,7 @@ def test_killed_and_given_again_it_ends_with_everything(
     (out / "report.html").unlink()
     capfd.readouterr()
     adapt_files(**given)
-    assert "6/7 table: finished earlier\n== 7/7 page" in capfd.readouterr().out
+    assert "7/8 table: finished earlier\n== 8/8 page" in capfd.readouterr().out
     assert (out / "report.html").read_text() == page
 
 
@@ -148,13 +148,15 @@ def test_labels_of_y_that_come_or_change_only_score(stages: Callable[..., list[s
     label = Path(given["image_y"]).with_name("labelY.tif")
     assert stages() == [*NAMES]
     assert stages() == []
-    assert stages(label_y=str(label)) == [*NAMES[3:]]
+    assert stages(label_y=str(label)) == [*NAMES[4:]]
     os.utime(label, (1, 1))
-    assert stages(label_y=str(label)) == [*NAMES[3:]]
+    assert stages(label_y=str(label)) == [*NAMES[4:]]
     assert stages(label_y=str(label)) == []
     Path(given["output_dir"], "source_only.pt").unlink()
     assert stages(label_y=str(label)) == []  # the training has passed it and would not write it again
     Path(given["output_dir"], "model.pt").unlink()
+    assert stages(label_y=str(label)) == [*NAMES[3:]]
+    Path(given["output_dir"], "cysgan.pt").unlink()
     assert stages(label_y=str(label)) == [*NAMES[2:]]
 
 
@@ -273,6 +275,8 @@ def _huge_voxels(given: dict[str, Any]) -> dict[str, Any]:
         (_set(diameter=0.5), "diameter"),
         (_set(voxel_size_x=[1.0]), "voxel_size_x"),
         (_set(start_from="nowhere.pt"), "nowhere.pt"),
+        (_set(rounds=-1), "rounds: found -1, expected"),
+        (_set(least_kept=2), "least_kept: found 2, expected"),
         (_mask, "labelX_0.tif"),
         (_huge_voxels, "differ by a factor"),
     ],
@@ -319,6 +323,19 @@ def test_a_shorter_training_keeps_the_share_of_its_source_only_part(
     assert "--max_iterations 20 --warm_up_iterations @max_iterations" in script
 
 
+def test_the_refinement_is_as_short_as_the_training_and_can_be_left_out(
+    stages: Callable[..., list[str]], given: dict[str, Any]
+) -> None:
+    script = Path(given["output_dir"]) / "commands.sh"
+    stages(max_iterations=300, learning_rate=0.0007, **{"cleaning::iou": 0.7})
+    [line] = [line for line in script.read_text().splitlines() if "refine.yaml" in line]
+    assert "--cleaning::iou 0.7 --round_iterations 60 " in line and "--learning_rate 0.0007" in line
+    assert "max_iterations" not in line and "out/cysgan.pt" in line and "out/model.pt" in line
+    shutil.rmtree(given["output_dir"])
+    assert stages(rounds=0) == [name for name in NAMES if name != "refinement"]
+    assert "refine.yaml" not in script.read_text() and "cysgan.pt" not in script.read_text()
+
+
 def test_the_model_is_chosen_without_labels_unless_the_user_wants_the_last_one(
     stages: Callable[..., list[str]], given: dict[str, Any]
 ) -> None:
@@ -345,7 +362,7 @@ def test_the_model_keeps_the_voxel_size_that_a_flag_states_unless_the_file_state
         write_volume(given["image_y"], array, stated)
         out = tmp_path / f"out_{stated}"
         stages(voxel_size_y=[2.0, 0.5, 0.5], output_dir=str(out))
-        assert (out / "commands.sh").read_text().count(f"--train::plan::voxel_size {kept} ") == 2, stated
+        assert (out / "commands.sh").read_text().count(f"--train::plan::voxel_size {kept} ") == 3, stated
 
 
 def test_every_effort_is_made_of_configurations_that_are_there() -> None:

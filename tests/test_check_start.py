@@ -82,3 +82,13 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     torch.save(state, newer)
     [line] = problems(newer)
     assert "newer.pt: found a plan of format 9, written by version 2.0" in line
+
+
+def test_a_refinement_needs_y_as_the_model_knows_it(tmp_path: Path) -> None:
+    path = model(tmp_path / "model.pt", plan_of())
+    assert problems(path, "refine") == []
+    lines = problems(path, "refine", scale_y=[1, 1, 1], intensity_gamma_y=1.0)
+    assert [line.split(" with which")[0] for line in lines] == [
+        "command line: scale_y: found [1, 1, 1], expected [1.0, 0.5, 0.5],",
+        "command line: intensity_gamma_y: found 1.0, expected 0.5,",
+    ]

@@ -43,6 +43,7 @@ OVERLAYS: dict[str, tuple[list[str], set[str]]] = {
     "tile_independent": (["train", "inference"], set()),
     "light_augmentation": (["train"], set()),
     "judged": (["train"], set()),
+    "refine": (["train"], {"rounds", "round_iterations", "cleaning", "least_kept", "undo"}),
     "ablation_no_input_defects": (["train"], set()),
     "baseline_source_only": (["train"], set()),
     "baseline_histogram": (["train"], {"match_x"}),

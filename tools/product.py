@@ -30,6 +30,8 @@ PRODUCTS = (
     ("judge.csv", "training with keep: better", "a row for each candidate: score, vetoes, margin"),
     ("judge.json", "training with keep: better, scripts.judge", "all figures of the choice among models"),
     ("judge.png", "scripts.judge", "the candidates side by side where they disagree most"),
+    ("round_*.pt", "training with refine.yaml", "weights after each round; 0: before the first one"),
+    ("refine.csv", "training with refine.yaml", "a row for each round: instances kept, sizes, score, undone or not"),
     # ---- inference
     ("NAME_maps.h5", INFER, "dataset main, (C, Z, Y, X) uint8: translated image and maps, with channel names and plan"),
     ("NAME_instances.tif", INFER, "instances (Z, Y, X); `output_ext` names another format"),
@@ -54,6 +56,7 @@ PRODUCTS = (
     # ---- the commands around them
     ("plan.yaml", ADAPT, "scales, percentiles and density that `scripts.match_domains` found"),
     ("plan.png", ADAPT, "X and Y at one scale"),
+    ("cysgan.pt", ADAPT, "weights that the training chose, from which the refinement starts"),
     ("NAME_confidence.tif", f"{ADAPT}, scripts.judge.confidence", "how far each instance can be trusted, in percent"),
     ("NAME_confidence.csv", "scripts.judge.confidence", "the same as a table"),
     ("NAME_sure.tif", "scripts.judge.confidence --min_confidence", "the instances with at least this confidence"),

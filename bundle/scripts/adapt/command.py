@@ -17,7 +17,7 @@ from scripts.adapt.preflight import checked_request
 from scripts.adapt.progress import TimeLeft, span
 from scripts.adapt.record import Record
 from scripts.adapt.request import Request, Volumes
-from scripts.adapt.result import RESULT, read_result, start_text, write_result
+from scripts.adapt.result import RESULT, read_result, refinement_text, start_text, write_result
 from scripts.adapt.settings import check_settings, read_settings, write_settings
 from scripts.adapt.stage import COMMANDS, STAGES, Stage
 from scripts.command.bundle import BUNDLE, run_words
@@ -47,11 +47,12 @@ def adapt_files(
 ) -> dict[str, Any]:
     """Train on labelled volumes X and unlabelled volumes Y, and find the instances in Y.
 
-    Stages are check, plan, source only, CySGAN, instances, confidence, table and page. Stopped or killed, the same
-    command resumes where it was. Written are plan.yaml and plan.png, source_only.pt, model.pt, maps, instances and
-    confidence of each Y, instances.csv, report.html (of the first Y), result.json with all figures, and commands.sh,
-    which does the same stage by stage. model.pt is the source alone, unless CySGAN is better on Y
-    without labels by more than the margin of error (`--keep last` for CySGAN in any case).
+    Stages are check, plan, source only, CySGAN, refinement, instances, confidence, table and page. Stopped or killed,
+    the same command resumes where it was. Written are plan.yaml and plan.png, source_only.pt, cysgan.pt, model.pt,
+    maps, instances and confidence of each Y, instances.csv, report.html (of the first Y), result.json with all figures,
+    and commands.sh, which does the same stage by stage. cysgan.pt is the source alone, unless CySGAN is better on Y
+    without labels by more than the margin of error (`--keep last` for CySGAN in any case). model.pt is refined from
+    it, where enough of its instances can be trusted (`--rounds 0` for no refinement).
 
     Args:
         image_x: labelled source X: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.
@@ -66,7 +67,7 @@ def adapt_files(
         voxel_size_y: the same for Y.
         diameter: bring objects of both to this many voxels in the plane.
         by_voxel_size: false measures Y's objects in the image, where voxel sizes are wrong.
-        **overrides: keys of train.yaml, such as `--max_iterations 20` for a quick look.
+        **overrides: keys of train.yaml and refine.yaml, such as `--max_iterations 20` for a quick look.
 
     Returns:
         What result.json holds.
@@ -149,7 +150,7 @@ def _to_do(request: Request, stages: Sequence[Stage], record: Record, labels_cha
 def _written(request: Request) -> list[str]:
     """Names of all that a run leaves in its folder: what is there without settings is of another command."""
     files = [path.name for stage in STAGES for path in stage.results(request)]
-    return [RESULT, "train", *files, COMMANDS]
+    return [RESULT, "train", "refine", *files, COMMANDS]
 
 
 def _described(request: Request, effort: str) -> str:
@@ -188,7 +189,9 @@ def _summary(request: Request, result: Mapping[str, Any]) -> str:
     if (scores := result["scores"]) is not None:
         lines.append(f"scores: AP-50 {scores['ap50']:.3f}, AP-75 {scores['ap75']:.3f}, F1-50 {scores['f1_50']:.3f}")
     if (judged := result.get("judged")) is not None:
-        lines.append(f"model.pt, chosen without labels: {judged['chosen']}: {judged['reason']}")
+        lines.append(f"after CySGAN, chosen without labels: {judged['chosen']}: {judged['reason']}")
+    if rounds := result.get("refined"):
+        lines.append(refinement_text(rounds))
     lines.append(f"{result['minutes']:.1f} minutes, at most {result['peak_memory_mb']} MB of memory")
     return "\n".join(
         ["", *lines, f"table: {request.out / 'instances.csv'}", f"report, for a browser: {request.out / 'report.html'}"]

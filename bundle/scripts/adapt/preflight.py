@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.adapt.effort import effort_named
+from scripts.adapt.refinement import of_refinement, refinement_values
 from scripts.adapt.request import Request, absolute
 from scripts.check import Findings, Problem, check_config, refuse
 from scripts.check.overlay import overlay_files
@@ -61,7 +62,7 @@ def checked_request(
         effort: name in `EFFORTS`.
         config: overlays on train.yaml.
         options: flags of `scripts.match_domains`; None where not given.
-        overrides: keys of train.yaml.
+        overrides: keys of train.yaml and of refine.yaml.
         own: flags of the command, for suggestions.
 
     Raises:
@@ -71,12 +72,15 @@ def checked_request(
     _check_flags(overrides, own)
     refuse([*paths({"output_dir": str(out)})])
     overlays = overlay_files(config, "train")
-    given = with_warm_up(chosen.overlays, overlays, {k: v for k, v in overrides.items() if v is not None})
+    refining = of_refinement({k: v for k, v in overrides.items() if v is not None})
+    training = {k: v for k, v in overrides.items() if v is not None and k not in refining}
+    given = with_warm_up(chosen.overlays, overlays, training)
     given.setdefault("start_from", None if chosen.start_from is None else str(BUNDLE / chosen.start_from))
     names = {key: absolute(name) for key, name in volumes.items() if name is not None}
     found = _checked_config(chosen.overlays, overlays, {**given, **names, "output_dir": str(out / "train")})
     values = {name: found.values[name] for name in _VALUES}
     _check_lengths(values)
+    refining, lengths = refinement_values(chosen.overlays, overlays, refining, values["iterations"])
     given = {k: v for k, v in given.items() if v is not None}
     if values["start_from"] is not None:
         given["start_from"] = values["start_from"] = os.path.abspath(str(values["start_from"]))
@@ -86,7 +90,7 @@ def checked_request(
     kept = {name: value for name, value in options.items() if value is not None}
     _check_voxel_sizes(source, target, kept)
     check_folder(out)
-    request = Request(source, target, out, chosen, overlays, given, kept, values)
+    request = Request(source, target, out, chosen, overlays, given, refining, kept, {**values, **lengths})
     _check_disk(request)
     _check_memory(request)
     return request

@@ -36,6 +36,7 @@ def expected_passes(request: Request) -> dict[str, float]:
     return {
         "source only": _WARM_UP * batch * warm_up,
         "CySGAN": _CYCLE * batch * (values["iterations"] - warm_up),
+        "refinement": 2 * _WARM_UP * batch * values["rounds"] * values["round_iterations"],
         "instances": windows,
         "confidence": again,
     }
@@ -86,7 +87,7 @@ class TimeLeft:
         seen: list[tuple[float, int]] = []
         while not ended.wait(2.0):
             iteration = _iteration(self.request.out / "train" / "losses.csv")
-            if stage not in self.passes or stage == "instances" or iteration is None:
+            if stage not in ("source only", "CySGAN") or iteration is None:
                 continue
             if not seen or iteration > seen[-1][1]:
                 seen = [*seen[:1], (time.monotonic(), iteration)]

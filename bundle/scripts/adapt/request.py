@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.adapt.effort import Effort
+from scripts.adapt.refinement import REFINE
 from scripts.adapt.settings import config_texts, file_times
 from scripts.command.bundle import BUNDLE
 from scripts.volume_io import result_stem, split_dataset
@@ -30,9 +31,10 @@ class Request:
         effort: its overlays come first.
         overlays: the user's own, on train.yaml.
         overrides: keys of train.yaml.
+        refinement: keys that refine.yaml adds to it.
         options: flags of `scripts.match_domains`.
-        values: of the configuration: `iterations`, `warm_up_iterations`, `start_from`, `scale_x`, and what the work is
-            estimated from.
+        values: of the configuration: `iterations`, `warm_up_iterations`, `start_from`, `scale_x`, `rounds`, and what
+            the work is estimated from.
     """
 
     source: Sequence[Mapping[str, str]]
@@ -41,6 +43,7 @@ class Request:
     effort: Effort
     overlays: Sequence[Path]
     overrides: Mapping[str, Any]
+    refinement: Mapping[str, Any]
     options: Mapping[str, Any]
     values: Mapping[str, Any]
 
@@ -53,6 +56,11 @@ class Request:
     def labels(self) -> list[str]:
         """Of Y; none where nothing is scored."""
         return [item["label"] for item in self.target if "label" in item]
+
+    @property
+    def rounds(self) -> int:
+        """Of refinement; 0 where there is none."""
+        return int(self.values["rounds"])
 
     @property
     def start_from(self) -> str | None:
@@ -70,13 +78,13 @@ class Request:
 
     def settings(self, effort: str) -> dict[str, Any]:
         """Return what the result depends on."""
-        names = ["train", "inference", "evaluate", *self.effort.overlays]
+        names = ["train", "inference", "evaluate", REFINE, *self.effort.overlays]
         configs = [*(BUNDLE / "configs" / f"{name}.yaml" for name in names), *self.overlays]
         source = {key: [item[key] for item in self.source] for key in ("image", "label")}
         return {
             "effort": effort,
             "overlays": [str(path) for path in self.overlays],
-            "overrides": {name: str(value) for name, value in self.overrides.items()},
+            "overrides": {name: str(value) for name, value in {**self.overrides, **self.refinement}.items()},
             "options": {name: str(value) for name, value in self.options.items()},
             "image_x": source["image"],
             "label_x": source["label"],

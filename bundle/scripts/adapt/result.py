@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from scripts.plan.file import read_plan
 from scripts.volume_io import short_name
 from scripts.volume_io.replacement import write_text
 
-__all__ = ["RESULT", "read_result", "start_text", "write_result"]
+__all__ = ["RESULT", "read_result", "refinement_text", "start_text", "write_result"]
 
 RESULT = "result.json"
 
@@ -37,6 +37,7 @@ def write_result(request: Request, effort: str, record: Record, commands: Mappin
         "volumes": _volumes(request),
         "scores": json.loads((request.out / "metrics.json").read_text()) if request.labels else None,
         "judged": _judged(request),
+        "refined": _refined(request),
         "seconds": {name: record.seconds(name) for name in commands if name in record.stages},
         "minutes": round(sum(record.seconds(name) for name in commands) / 60, 2),
         "peak_memory_mb": round(record.megabytes()),
@@ -69,6 +70,26 @@ def _judged(request: Request) -> dict[str, Any] | None:
     """What judge.json of the training has: scores, the choice and its reason; None where nothing was chosen."""
     path = request.out / "train" / "judge.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def _refined(request: Request) -> list[dict[str, Any]] | None:
+    """The rows of refine.csv: what was kept in each round, and its score; None where nothing was refined."""
+    path = request.out / "refine" / "refine.csv"
+    if not request.rounds or not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        return [dict(row) for row in csv.DictReader(file)]
+
+
+def refinement_text(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Return what became of the rounds of a refinement, in words."""
+    kept = [row for row in rounds if not row["undone"]]
+    if len(kept) > 1:
+        return f"refined in {len(kept) - 1} rounds: score {kept[0]['score']} before, {kept[-1]['score']} after"
+    if len(rounds) > 1:
+        return "not refined: the first round was worse, and is undone"
+    found = int(rounds[0]["found"] or 0)
+    return f"not refined: {rounds[0]['kept'] or 0} of {found} instances could be trusted, which is too few"
 
 
 def _volumes(request: Request) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.adapt.refinement import REFINE, own_keys
 from scripts.adapt.request import Request, absolute
 from scripts.command.bundle import bundle_words
 from scripts.judge.confidence import confidence_files
@@ -47,16 +48,35 @@ def _plan(request: Request) -> list[str]:
 
 
 def _training(request: Request, **more: Any) -> list[str]:
-    volumes = {
+    files = {"output_dir": request.out / "train", "model_path": _of_training(request)}
+    best = {"train::warm_up_saver::path": request.out / "source_only.pt"}
+    # Given again it resumes; of a training that is complete it writes the weights.
+    overrides = {**_volumes(request), **files, **best, **request.overrides, **more, "resume": "auto"}
+    return bundle_words("training", request.configs, overrides)
+
+
+def _volumes(request: Request) -> dict[str, Any]:
+    """Keys of train.yaml that name the volumes, and the voxel size that the model keeps."""
+    return {
         "image_x": _several([item["image"] for item in request.source]),
         "label_x": _several([item["label"] for item in request.source]),
         "image_y": _several(request.images),
+        **_voxel_size(request),
     }
-    files = {"output_dir": request.out / "train", "model_path": request.out / "model.pt"}
-    best = {"train::warm_up_saver::path": request.out / "source_only.pt"}
-    # Given again it resumes; of a training that is complete it writes the weights.
-    overrides = {**volumes, **files, **best, **_voxel_size(request), **request.overrides, **more, "resume": "auto"}
-    return bundle_words("training", request.configs, overrides)
+
+
+def _of_training(request: Request) -> Path:
+    """The weights that the stage CySGAN leaves."""
+    return request.out / ("cysgan.pt" if request.rounds else "model.pt")
+
+
+def _refinement(request: Request) -> list[str] | None:
+    if not request.rounds:
+        return None
+    files = {"output_dir": request.out / "refine", "model_path": request.out / "model.pt"}
+    others = {name: value for name, value in request.overrides.items() if name not in own_keys()}
+    overrides = {**_volumes(request), **files, **others, **request.refinement, "start_from": _of_training(request)}
+    return bundle_words("training", [*request.configs, REFINE], {**overrides, "resume": "auto"})
 
 
 def _voxel_size(request: Request) -> dict[str, Any]:
@@ -141,7 +161,8 @@ def _of_confidence(request: Request) -> list[Path]:
 STAGES: Sequence[Stage] = (
     Stage("plan", _plan, _in_folder("plan.yaml", "plan.png")),
     Stage("source only", _source_only, _in_folder("source_only.pt")),
-    Stage("CySGAN", _training, _in_folder("model.pt")),
+    Stage("CySGAN", _training, lambda request: [_of_training(request)]),
+    Stage("refinement", _refinement, _in_folder("model.pt")),
     Stage("instances", _instances, _of_each, uses_labels=True),
     Stage("confidence", _confidence, _of_confidence),
     Stage("table", _table, _in_folder("instances.csv")),

@@ -112,7 +112,9 @@ RANGES: dict[str, Schema] = {
     "flips": one_of(1, 2, 4, 8, 16),
     "blending": one_of("gaussian", "constant", "published"),
     # -- counts. An interval or a batch of 0 would divide by 0 or never end.
-    **_alike(whole(1), "batch_size", "max_iterations", "epoch_length", "workers", "shards"),
+    **_alike(
+        whole(1), "rounds", "round_iterations", "batch_size", "max_iterations", "epoch_length", "workers", "shards"
+    ),
     **_alike(whole(1), "checkpoint_interval", "validation_interval", "val_interval", "panel_interval"),
     **_alike(whole(0), "num_workers", "seed", "shard", "warm_up_iterations", "learning_rate_warm_up"),
     **_alike(whole(0), "pool_size", "min_foreground", "contour_dilation"),
@@ -124,6 +126,7 @@ RANGES: dict[str, Schema] = {
     "empty_below": either(SIGNED_SHARE, NULL),
     # -- shares and probabilities. More than half of X held out would leave less to train on than to validate with.
     "holdout_fraction": number(0, 0.5),
+    "least_kept": number(0, 1),
     **_alike(either(ascending(SHARE), NULL), "foreground_share", "share_y"),
     **_alike(SHARE, "augmentation::*", "density::prob", "density::haze", "discriminator_augmentation"),
     "density::share": ascending(SHARE),

@@ -143,6 +143,10 @@ class PatchPairs(Dataset):
         self.seed = torch.initial_seed() if seed is None else seed
         self.R = np.random.RandomState()
 
+    def set_target(self, target: Sequence[Mapping[str, Any]]) -> None:
+        """Draw Y's patches from other volumes, which may have a `label`. Workers see it from their next pass on."""
+        self.target = PatchSampler(target, self.target.patch_size, self.target.sample_size)
+
     @property
     def shapes(self) -> dict[str, list[list[int]]]:
         """Shapes (Z, Y, X) of what patches are drawn from, by domain."""

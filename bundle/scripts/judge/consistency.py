@@ -62,16 +62,17 @@ class Repeated:
         return (self.iou > AGAIN).mean(axis=1)
 
 
-def predictor_of(model: Any) -> Predictor:
+def predictor_of(model: Any, overlap: float = OVERLAP) -> Predictor:
     """Return a model as it is judged: with windows that overlap little, and without progress bars.
 
     Args:
         model: model.pt by its name, or a state dict.
+        overlap: of windows.
 
     Raises:
         InputError: as `Predictor.of`.
     """
-    return Predictor.of(model, {"overlap": OVERLAP}, {"inferer::progress": False, "decode::progress": False})
+    return Predictor.of(model, {"overlap": overlap}, {"inferer::progress": False, "decode::progress": False})
 
 
 def repeat(predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = FEW, seed: int = 0) -> Repeated:

@@ -35,10 +35,13 @@ class _SigmoidMap:
         """Probabilities are in [0, 1] already."""
         return activated
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar: bce_weight x weighted BCE + dice_weight x Dice, of logits and target (B, C, Z, Y, X)."""
-        bce = weighted_bce_with_logits(logits, target)
-        return self.bce_weight * bce + self.dice_weight * dice_from_logits(logits, target)
+    def loss(self, logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+        """Scalar: bce_weight x weighted BCE + dice_weight x Dice, of logits and target (B, C, Z, Y, X).
+
+        `known` (B, 1, Z, Y, X) is 0 where the target does not count.
+        """
+        bce = weighted_bce_with_logits(logits, target, known)
+        return self.bce_weight * bce + self.dice_weight * dice_from_logits(logits, target, known=known)
 
 
 class Foreground(_SigmoidMap):

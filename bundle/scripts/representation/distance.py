@@ -81,9 +81,12 @@ class SignedDistance:
         """Signed distance in [-1, 1] to [0, 1]."""
         return (activated + 1) / 2
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar: mse_weight x mean square error of tanh(logits) to target (B, 1, Z, Y, X)."""
-        return self.mse_weight * distance_mse(logits, target)
+    def loss(self, logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+        """Scalar: mse_weight x mean square error of tanh(logits) to target (B, 1, Z, Y, X).
+
+        `known` (B, 1, Z, Y, X) is 0 where the target does not count.
+        """
+        return self.mse_weight * distance_mse(logits, target, known)
 
     def _measured(self, label: np.ndarray) -> np.ndarray:
         """Distances (Z, Y, X), float32, of a label or of one section of it."""

@@ -50,10 +50,17 @@ class Representation:
         """Activated maps (B, C, Z, Y, X) to [0, 1]."""
         return torch.cat([one.to_unit(part) for one, part in self._parts(activated)], dim=1)
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar: the sum of the maps' losses, of logits and target (B, C, Z, Y, X)."""
+    def loss(self, logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+        """Scalar: the sum of the maps' losses, of logits and target (B, C, Z, Y, X).
+
+        Args:
+            logits: of all maps.
+            target: what `encode` made.
+            known: 1 where the target counts, 0 elsewhere, (B, 1, Z, Y, X); None: it counts everywhere.
+        """
         pairs = zip(self._parts(logits), self._parts(target), strict=True)
-        return torch.stack([one.loss(part, truth) for (one, part), (_, truth) in pairs]).sum()
+        where = () if known is None else (known,)
+        return torch.stack([one.loss(part, truth, *where) for (one, part), (_, truth) in pairs]).sum()
 
     def _parts(self, stacked: Tensor) -> list[tuple[Any, Tensor]]:
         """Each map with its channels of (B, C, Z, Y, X)."""
