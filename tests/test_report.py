@@ -17,7 +17,7 @@ from scripts.errors import InputError
 from scripts.plan import METADATA, Plan
 from scripts.report import augmentation as augmentation_picture
 from scripts.report import colour_instances, cycle_panel, draw_report, read_losses, rows_of_scores
-from scripts.report.colour import PALETTE, inherit_colours, paint
+from scripts.report.colour import ALIKE, PALETTE, inherit_colours, paint
 from scripts.report.command import report
 from scripts.report.curve import running_mean
 from scripts.report.page import Layout
@@ -126,6 +126,14 @@ def test_neighbours_never_share_a_colour():
         for i, j in {*zip(a[a != b].tolist(), b[a != b].tolist(), strict=True)}:
             assert colours[i] != colours[j]
     assert len(set(colours.values())) == len(PALETTE)
+
+
+@pytest.mark.parametrize(("one", "alike"), [(0, 2), (1, 8), (4, 7), (6, 9)])  # red and green; pink and teal; and so on
+def test_neighbours_have_colours_that_the_colour_blind_tell_apart(one: int, alike: int):
+    assert alike in ALIKE[one] and one in ALIKE[alike]
+    plane = np.repeat([[1, 2, 3]], 5, axis=1)
+    colours = colour_instances([plane], {2: one})
+    assert colours[2] == one and not {colours[1], colours[3]} & ALIKE[one]
 
 
 def test_a_small_gap_does_not_make_strangers_of_neighbours():

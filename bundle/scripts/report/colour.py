@@ -13,8 +13,26 @@ __all__ = ["PALETTE", "colour_instances", "inherit_colours", "outline", "paint"]
 
 HEXES = "#ff5a4f #ffd23f #3ddc84 #36c5f0 #b678ff #ff9a3c #ff7ac6 #4f8cff #b6e84c #12b5a6"
 PALETTE = np.array([to_rgb(code) for code in HEXES.split()])
-ALIKE = [{j for j, q in enumerate(PALETTE) if np.linalg.norm(p - q) < 0.5} for p in PALETTE]
-"""For each colour those that are hard to tell from it."""
+_LINEAR = np.where(PALETTE <= 0.04045, PALETTE / 12.92, ((PALETTE + 0.055) / 1.055) ** 2.4)
+_BLIND = (
+    ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+)
+"""What linear red, green and blue become for those without the first or the second cone (Machado et al., 2009)."""
+
+
+def _seen_by(matrix: Sequence[Sequence[float]]) -> np.ndarray:
+    linear = np.clip(_LINEAR @ np.transpose(matrix), 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _alike(colours: np.ndarray, least: float) -> np.ndarray:
+    return np.linalg.norm(colours[:, None] - colours[None], axis=-1) < least
+
+
+_PAIRS = np.logical_or.reduce([_alike(PALETTE, 0.5), *(_alike(_seen_by(matrix), 0.3) for matrix in _BLIND)])
+ALIKE = [set(np.flatnonzero(row).tolist()) for row in _PAIRS]
+"""For each colour those that are hard to tell from it, for the colour-blind too."""
 REACH = 3
 """Labels this many pixels apart, or fewer, count as neighbours."""
 
