@@ -46,9 +46,10 @@ class Rounds:
     Before a round, the newest weights segment crops of Y, and the instances that can be trusted are kept. Y's patches
     of the round are drawn from these crops with their cleaned labels. The optimiser, its schedule and the running
     average start over, the weights continue. After a round its averaged weights are judged without labels
-    (`scripts.judge`). A round with a lower score than before, or with a veto, is undone, and the refinement ends. In
-    the end `model_path` holds the best weights. `folder`/round_<n>.pt are the weights after each round, 0 before the
-    first one. refine.csv holds what was kept, and the scores.
+    (`scripts.judge`). A round whose score lies below the interval of the best one before, or that is vetoed, is undone,
+    and the refinement ends. In the end `model_path` holds the weights of the last round that is not undone.
+    `folder`/round_<n>.pt are the weights after each round, 0 before the first one. refine.csv holds what was kept, and
+    the scores.
 
     A start whose instances cannot be trusted is not refined: see `least_kept`. The labels of a round follow from
     round_<n>.pt alone, so that a training that is resumed makes them again. Of several processes each makes the labels,
@@ -62,10 +63,10 @@ class Rounds:
         patches: what the loader draws from; its volumes of Y are replaced.
         network: the averaged generator.
         folder: output_dir of the training.
-        model_path: what gets the best weights. Attach the handler behind the saver that writes them.
+        model_path: what gets the weights in the end. Attach the handler behind the saver that writes them.
         least_kept: share of instances, 0 to 1; where fewer are kept, the refinement ends.
-        undo: end with the first round that is worse. False: further rounds follow all the same; the model is still the
-            best one.
+        undo: end with the first round that is worse. False: further rounds follow all the same. The model is never a
+            round that is worse.
         judged_crops: looked at by the judge in each volume.
         judged_size: of these, (z, y, x) in voxels of the file; None: see `scripts.judge.crop.affordable`.
 
@@ -127,6 +128,11 @@ class Rounds:
         """The last round that is not undone."""
         return max(int(row["round"]) for row in self.rows if not row["undone"])
 
+    @property
+    def _least(self) -> float:
+        """The score below which a round is undone: the low end of the interval of the best one so far."""
+        return float(max((row for row in self.rows if not row["undone"]), key=lambda row: float(row["score"]))["low"])
+
     def _path(self, number: int) -> Path:
         return self.folder / f"round_{number}.pt"
 
@@ -156,8 +162,7 @@ class Rounds:
             volume_crops(name, self.judged_size, self.judged_crops, [predictor]) for name in list_volumes(self.image)
         ]
         found = _without_dropout(judge_model(predictor, self.looked_at, f"round {number}"))
-        before = [row["score"] for row in self.rows]
-        undone = bool(before) and (bool(found.vetoes) or found.score.value < max(before))
+        undone = bool(self.rows) and (bool(found.vetoes) or found.score.value < self._least)
         logger.info("%s%s", line_of(found), "; it is undone" if undone else "")
         score = {name: round(value, 4) for name, value in vars(found.score).items()}
         return {
