@@ -11,10 +11,14 @@ from scripts.errors import InputError
 from scripts.judge import Perturbation
 from scripts.judge import confidence as command
 from scripts.judge.confidence import write_confidence
-from scripts.judge.instance import confidence_of
+from scripts.judge.doubt import doubts, is_telling
+from scripts.judge.instance import Confidence, block_voxels, confidence_of
+from scripts.judge.place import Place, share_within
 from scripts.plan import Plan
 from scripts.plan.file import read_plan
 from scripts.volume_io import open_volume, read_volume, write_volume
+
+from test_judge_veto import balls, image_of
 
 SHADES = (255, 150, 210, 140)
 """Grey values of four cubes; on the scale from -1 to 1: 1, 0.18, 0.65 and 0.1."""
@@ -66,6 +70,64 @@ def test_confidence_is_how_often_an_instance_is_found_again_whatever_the_blocks(
     assert found.confidence.tolist() == [1, 0.5, 0.75, 0.25]
 
 
+def test_instances_without_evidence_and_objects_without_an_instance_are_named_whatever_the_blocks(tmp_path: Path):
+    """24 balls: one has no instance, and one instance lies where there is no ball, in one of two empty quarters."""
+    truth = balls()
+    truth[:, 48:, :48] = truth[:, 48:, 48:] * (truth[:, 48:, 48:] < 0)
+    truth[:, 48:, 48:] = 0
+    ids = np.unique(truth)[1:]
+    lost = int(ids[5])
+    instances = np.where(truth == lost, 0, truth)
+    instances[14:22, 70:80, 20:30] = 99
+    write_volume(tmp_path / "Y.tif", image_of(truth), (2.0, 0.5, 0.5))
+    write_volume(tmp_path / "I.tif", instances.astype(np.uint16))
+    volumes = open_volume(tmp_path / "Y.tif"), open_volume(tmp_path / "I.tif")
+    for block in ((32, 96, 96), (32, 48, 48)):
+        found = confidence_of(Bright(), *volumes, block)
+        real = found.ids != 99
+        assert (found.evidence[real] > 0.8).all()
+        assert (found.confidence[real] > 0.7).all()
+        invented, missing = doubts(found, (2.0, 0.5, 0.5))
+        assert (invented["kind"], invented["id"], invented["confidence"], invented["evidence"]) == (
+            "invented",
+            "99",
+            "0",
+            "0",
+        )
+        assert [float(invented[axis]) for axis in "zyx"] == [17.5, 74.5, 24.5]
+        assert [float(invented[f"{axis}_um"]) for axis in "zyx"] == [35, 37.25, 12.25]
+        assert missing["kind"] == "lost" and missing["id"] == "" and float(missing["confidence"]) == 1
+        assert truth[tuple(int(missing[axis]) for axis in "zyx")] == lost
+
+
+def found_with(evidence, lost=()):
+    count = len(evidence)
+    shares = np.r_[np.ones(count - 1), 0.0]
+    return Confidence(np.arange(count), shares, np.array(evidence), np.zeros((count, 3)), np.ones(count, int), lost)
+
+
+def test_where_the_image_does_not_tell_objects_apart_perturbations_alone_name_places():
+    places = [Place((1, 2, 3), 50, share, 1.0) for share in (1 / 3, 2 / 3)]
+    hazy, clear = found_with([0.1] * 19 + [0.9], places), found_with([0.9] * 20, places)
+    assert not is_telling(hazy) and is_telling(clear)
+    assert [row["kind"] for row in doubts(hazy)] == ["invented", "lost"]
+    assert [row["kind"] for row in doubts(clear)] == ["lost", "lost"]
+    unknown = found_with([np.nan] * 20)
+    assert not is_telling(unknown)
+    assert [(row["id"], row["evidence"], row["z_um"]) for row in doubts(unknown)] == [("19", "", "")]
+
+
+def test_the_share_within_a_mask_is_nan_for_what_is_not_there():
+    labels, mask = np.array([0, 3, 3, 7, 7, 7]), np.array([1, 1, 0, 0, 0, 0], bool)
+    np.testing.assert_array_equal(share_within(labels, mask, np.array([3, 5, 7, 9])), [0.5, np.nan, 0, np.nan])
+    assert not len(share_within(labels, mask, np.zeros(0, int)))
+
+
+def test_blocks_are_alike_in_size_and_no_larger_than_asked_for():
+    assert block_voxels((128, 320, 320)) == 128 * 320 * 320
+    assert block_voxels((128, 600, 320)) == 128 * (300 + 24 * 2) * 320
+
+
 def test_a_volume_without_instances_has_an_empty_table(cubes: Path):
     write_volume(cubes / "Y_instances.tif", np.zeros((12, 60, 64), np.uint8))
     image, instances = open_volume(cubes / "Y.tif"), open_volume(cubes / "Y_instances.tif")
@@ -83,6 +145,8 @@ def test_table_viewers_file_and_sure_instances(given, capsys):
     write_confidence(**given, min_confidence=0.9, output_ext=".h5")
     out = Path(given["output_dir"])
     rows = list(csv.DictReader((out / "Y_confidence.csv").open()))
+    assert [*rows[0]] == ["id", "confidence", "evidence"]
+    assert (out / "Y_doubts.csv").read_text().startswith("kind,id,z,y,x,z_um,y_um,x_um,voxels,confidence,evidence")
     confidence = {int(row["id"]): float(row["confidence"]) for row in rows}
     assert [*confidence] == [3, 5, 6, 9] and confidence[3] == 1
     instances = read_volume(given["instances"])[0]
@@ -106,6 +170,7 @@ def test_what_does_not_fit_is_one_line_before_any_work(given, cubes: Path):
         ({"instances": str(cubes / "other.tif")}, r"other\.tif: shape \(12, 60, 60\) .* has \(12, 60, 64\)"),
         ({"instances": str(cubes / "nowhere.tif")}, r"nowhere\.tif"),
         ({"output_ext": ".png"}, r"\.png"),
+        ({"voxel_size": [2, 1]}, r"--voxel_size: found \[2, 1\], expected three positive micrometres"),
     ):
         with pytest.raises(InputError, match=message):
             write_confidence(**{**given, **changed})

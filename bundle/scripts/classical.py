@@ -21,7 +21,7 @@ from scripts.watershed.small_instance import close_gaps
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 
-__all__ = ["classical_foreground", "classical_instances", "segment_file"]
+__all__ = ["classical_foreground", "classical_instances", "opened", "segment_file"]
 
 
 def classical_foreground(
@@ -49,7 +49,7 @@ def classical_foreground(
     if background > 0:
         contrast = contrast - _blur(volume, background, ratios)
     mask = contrast > threshold_otsu(contrast)
-    return _open(mask, opening, ratios) if opening > 0 else mask
+    return opened(mask, opening, ratios) if opening > 0 else mask
 
 
 def classical_instances(
@@ -139,8 +139,16 @@ def _blur(volume: np.ndarray, sigma: float, spacing: np.ndarray) -> np.ndarray:
     return ndi.gaussian_filter(volume, sigma / spacing) if sigma > 0 else volume
 
 
-def _open(mask: np.ndarray, radius: float, spacing: np.ndarray) -> np.ndarray:
-    """Opening by a ball, as two thresholds on distance maps: much faster than a structuring element."""
+def opened(mask: np.ndarray, radius: float, spacing: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return a mask (Z, Y, X) without what is thinner than a ball.
+
+    It is two thresholds on distance maps, which is much faster than a structuring element. Memory: 24 bytes per voxel.
+
+    Args:
+        mask: bool.
+        radius: of the ball, in the unit of `spacing`.
+        spacing: voxel size (z, y, x).
+    """
     core = ndi.distance_transform_edt(mask, sampling=spacing) > radius
     return ndi.distance_transform_edt(~core, sampling=spacing) <= radius if core.any() else core
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.utils import convert_to_numpy
-from scripts.judge.perturbation import FEW, PERTURBATIONS, Perturbation
+from scripts.judge.perturbation import FEW, Perturbation
 from scripts.metrics import contingency
 from scripts.metrics.measure import join, measure
 from scripts.predictor import Predictor
@@ -20,6 +20,7 @@ __all__ = [
     "Repeated",
     "best_partners",
     "compared",
+    "confidence_from",
     "decoding",
     "maps_of",
     "perturbed",
@@ -30,6 +31,8 @@ __all__ = [
 
 AGAIN = 0.5
 """An instance is found again where another one has an intersection over union with it above this."""
+LEVELS = (0.5, 0.6, 0.7, 0.8)
+"""Intersections over union at which an instance counts as found again, for its confidence."""
 OVERLAP = 0.125
 """Of windows while judging: a fifth of the windows that 0.5 has, whatever the plan of the model says."""
 TILE = 32
@@ -58,8 +61,20 @@ class Repeated:
 
     @property
     def confidence(self) -> np.ndarray:
-        """(N,) share of the perturbations under which each instance is found again."""
-        return (self.iou > AGAIN).mean(axis=1)
+        """(N,) of each instance, see `confidence_from`."""
+        return confidence_from(self.iou)
+
+
+def confidence_from(iou: np.ndarray) -> np.ndarray:
+    """Return how far instances can be trusted, (N,) from 0 to 1: the share of perturbations that find each again.
+
+    It is the mean of the shares at the intersections over union `LEVELS`: an instance that is found again with another
+    outline is trusted less than one that stays as it is.
+
+    Args:
+        iou: (N, P) with the best partner under each of P perturbations.
+    """
+    return np.mean([(iou > level).mean(axis=1) for level in LEVELS], axis=0)
 
 
 def predictor_of(model: Any, overlap: float = OVERLAP) -> Predictor:
@@ -110,7 +125,7 @@ def compared(maps: Any, others: Iterable[Any], decode: Callable[[Any], np.ndarra
 
 
 def perturbed(
-    predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = PERTURBATIONS, seed: int = 0
+    predictor: Predictor, volume: Any, perturbations: Sequence[Perturbation] = FEW, seed: int = 0
 ) -> Iterator[np.ndarray]:
     """Give the instances (Z, Y, X) of a crop under each perturbation, see `repeat`."""
     yield from map(decoding(predictor), perturbed_maps(predictor, volume, perturbations, seed))
