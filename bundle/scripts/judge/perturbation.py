@@ -70,5 +70,5 @@ PERTURBATIONS = (
 )
 """All changes that there are."""
 FEW = tuple(one for one in PERTURBATIONS if one.name in ("gamma 1.25", "dropout 0.2", "turned 180°"))
-"""One of the grey values, one of the network and one of the place, for scores and confidence. With all six the lowest F1
-ranked candidates alike, in 1.75 times the time, and the mean AUROC of confidence was 0.83 instead of 0.82."""
+"""One of the grey values, one of the network and one of the place, for scores and confidence. With all six the lowest
+F1 ranked candidates alike, in 1.75 times the time, and the mean AUROC of confidence was 0.83 instead of 0.82."""
