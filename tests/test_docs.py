@@ -65,6 +65,7 @@ RUN_BY = {
     "scripts.export": ("test_export.py", "import main"),
     "scripts.inspect": ("test_inspect.py", "main(str(model))"),
     "scripts.judge": ("test_judge_command.py", "judge_files("),
+    "scripts.judge.confidence": ("test_judge_confidence.py", "write_confidence("),
     "scripts.judge.threshold": ("test_judge_threshold.py", "choose_thresholds("),
     "scripts.label_server": ("test_label_server.py", '"scripts.label_server"'),
     "scripts.match_domains": ("test_match_domains.py", '"scripts.match_domains"'),

@@ -59,6 +59,7 @@ PRODUCTS = (
     ("cysgan.pt", ADAPT, "weights that the training chose, from which the refinement starts"),
     ("NAME_confidence.tif", f"{ADAPT}, scripts.judge.confidence", "how far each instance can be trusted, in percent"),
     ("NAME_confidence.csv", "scripts.judge.confidence", "the same as a table"),
+    ("NAME_doubts.csv", "scripts.judge.confidence", "places of instances that were probably invented or lost"),
     ("NAME_sure.tif", "scripts.judge.confidence --min_confidence", "the instances with at least this confidence"),
     ("result.json", f"{ADAPT}, scripts.compare", "all figures of a run"),
     ("commands.sh", f"{ADAPT}, scripts.compare.demo", "the command of each stage"),
