@@ -21,6 +21,7 @@ from scripts.check.source import shipped
 from scripts.command.bundle import BUNDLE, as_read
 from scripts.dataset import volume_items
 from scripts.errors import InputError
+from scripts.judge.instance import BYTES, block_voxels
 from scripts.match_domains.match import check_options
 from scripts.match_domains.option import refuse_far_apart, unexpanded, voxel_size
 from scripts.volume_io import check_results, open_volume
@@ -182,9 +183,10 @@ def _check_disk(request: Request) -> None:
 
 
 def _check_memory(request: Request) -> None:
-    """See that the largest volume of Y can be segmented as a whole."""
+    """See that the largest volume of Y can be segmented as a whole, and judged for its confidence block by block."""
     largest = max(request.images, key=lambda image: prod(open_volume(image).shape))
-    needed, free = _MEMORY * prod(open_volume(largest).shape), available_bytes()
+    shape, free = open_volume(largest).shape, available_bytes()
+    needed = max(_MEMORY * prod(shape), BYTES * block_voxels(shape))
     if needed > free:
         raise InputError(
             f"{largest}: to segment it takes up to {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Give "

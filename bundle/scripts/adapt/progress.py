@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scripts.adapt.request import Request
 from scripts.judge.consistency import OVERLAP
+from scripts.judge.perturbation import FEW
 from scripts.volume_io import open_volume
 
 __all__ = ["TimeLeft", "expected_passes", "span"]
@@ -32,7 +33,7 @@ def expected_passes(request: Request) -> dict[str, float]:
     warm_up = values["warm_up_iterations"]
     seen = sum(prod(open_volume(image).shape) for image in request.images) * prod(scale)
     windows = 8 * seen / prod(patch) if patch and window else 0.0  # half overlap along three axes
-    again = 6 * (1 - OVERLAP) ** -3 * seen / prod(patch) if patch and window else 0.0  # six perturbations
+    again = len(FEW) * (1 - OVERLAP) ** -3 * seen / prod(patch) if patch and window else 0.0
     return {
         "source only": _WARM_UP * batch * warm_up,
         "CySGAN": _CYCLE * batch * (values["iterations"] - warm_up),

@@ -155,7 +155,7 @@ def _of_each(request: Request) -> list[Path]:
 
 
 def _of_confidence(request: Request) -> list[Path]:
-    return [path for image in request.images for path in confidence_files(image, request.out)[:2]]
+    return [path for image in request.images for path in confidence_files(image, request.out)[:3]]
 
 
 STAGES: Sequence[Stage] = (

@@ -68,9 +68,9 @@ def write_confidence(
     percent, 1 for one that is never found again, 0 for background. With `min_confidence` it also writes NAME_sure.tif,
     the instances that have at least this confidence, with their ids.
 
-    Three perturbations are made: gamma 1.25, channel dropout of 0.2, and a turn by 180°. Memory: 44 bytes per voxel of
-    a block with its halo, of which three quarters are free while the network works; and 1 byte per voxel of the volume,
-    or as many as its labels have.
+    Three perturbations are made: gamma 1.25, channel dropout of 0.2, and a turn by 180°. Memory: 68 bytes per voxel of
+    a block with its halo, most of them while lost objects are looked for; and 1 byte per voxel of the volume, or as
+    many as its labels have.
 
     Args:
         image: volumes of Y: a file (TIFF, HDF5, NIfTI, Zarr), a pattern or a list.

@@ -26,7 +26,7 @@ BLOCK = (128, 512, 512)
 """Voxels (z, y, x) of a block at most."""
 HALO = (8, 24, 24)
 """Voxels that the network sees around a block at least, so that the block's border makes little difference."""
-BYTES = 44
+BYTES = 68
 """Of memory for each voxel of a block with its halo, for 3 maps."""
 
 

@@ -44,7 +44,7 @@ class Place(NamedTuple):
 class Search:
     """The search for lost objects in a part of a volume.
 
-    Memory: 40 bytes per voxel while it is made, then 3, and 12 for `places`.
+    Memory: about 60 bytes per voxel while it is made, then 3, and 12 for `places`.
 
     Args:
         labels: instances (z, y, x), 0 for background.
