@@ -63,7 +63,8 @@ def test_every_overlay_says_what_it_is_laid_over() -> None:
 
 @pytest.mark.parametrize(("base", "name"), [*SHIPPED, *((base, None) for base in BASES)])
 def test_what_is_shipped_passes_before_and_after_the_published_setting(base: str, name: str | None) -> None:
-    overrides = {"label_y": "labelY.tif"} if name == "oracle" else {}
+    needed = {"oracle": {"label_y": "labelY.tif"}, "refine": {"start_from": "model.pt"}}
+    overrides = needed.get(name, {})
     assert problems([base, *([name] if name else [])], **overrides) == []
     if name not in ("published", None):
         assert problems([base, "published", name], **overrides) == []
