@@ -112,7 +112,7 @@ def test_what_is_not_kept_is_drawn_for_its_neighbours_and_does_not_count() -> No
     label = boxes(8, 8)
     cleaned_label = np.where(label == 1, 2, np.where(label == 2, -3, 0))
     cleaned_label[14:, 14:] = UNSURE
-    encode = EncodeSureTargetsd("label_y", "target_y", "known_y", representation)
+    encode = EncodeSureTargetsd("label_y", "known_y", output_keys="target_y", representation=representation)
     found = encode({"label_y": cleaned_label[None]})
     np.testing.assert_array_equal(found["target_y"], representation.encode(np.abs(label)))
     np.testing.assert_array_equal(found["known_y"][0], cleaned_label >= 0)

@@ -21,7 +21,7 @@ Change = Callable[[Tensor, Any], Tensor]
 
 
 class Spoiled(nn.Module):
-    """A network of another kind in the place of one: windows (B, 1, z, y, x) to logits of the image and three maps."""
+    """Another network instead of the model's: windows (B, 1, z, y, x) to logits of the image and three maps."""
 
     def __init__(self, network: Any, change: Change) -> None:
         super().__init__()

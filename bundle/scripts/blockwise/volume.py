@@ -39,8 +39,7 @@ class Summary(NamedTuple):
 
     Attributes:
         instances: how many there are.
-        certain: share of the voxels whose label is proven to be that of the volume as a whole; voxels of an instance
-            that may or may not be too small are not.
+        certain: share of voxels whose label is proven to be the whole volume's, instances of doubtful size left out.
         grown: blocks for which the first halo was not enough.
         absent: what the file of the maps lacks, "" for nothing.
     """
@@ -72,9 +71,7 @@ def label_volume(
     """Decode maps of any size, block by block, to the labels that `decoder` gives of the whole.
 
     The store of the labels carries the plan of the maps, with the options of `decoder`.
-
-    Beside `out` a folder `<out>.work` holds what is unfinished. Given again after it was stopped or killed, the same
-    call goes on from there.
+    A folder `<out>.work` holds what is unfinished. Stopped or killed, the same call resumes from there.
 
     Memory of a worker: see `scripts.blockwise.plan`.
 

@@ -15,7 +15,7 @@ __all__ = ["COUNT", "SIZE", "affordable", "chosen_crops"]
 
 SIZE = (64, 192, 192)
 SEEN = prod(SIZE) // 4
-"""Most voxels of a crop after scaling, on which the time depends: those of `SIZE` with half the sides in plane."""
+"""Most voxels of a crop after scaling, which the time depends on: as many as `SIZE` has at half the sides in plane."""
 COUNT = 2
 BLOCK = (2, 4, 4)
 """Voxels (z, y, x) that are averaged first, so that noise is not taken for contrast."""

@@ -1,4 +1,4 @@
-"""Volumes made of instances and a value for each: their confidence, or those of them that can be trusted."""
+"""Volumes made of instances and a value for each: their confidence, or the ones that can be trusted."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def choose_thresholds(
     """Choose the thresholds at which a model's maps become instances: those with most instances that are found again.
 
     Maps of crops are predicted once as they are and once under each change of `scripts.judge`, and decoded with
-    thresholds around those of the model. Where others find more instances again, by more than the margin of error,
+    thresholds around the model's own. Where others find more instances again, by more than the margin of error,
     `out` gets a copy of the model whose plan has them: inference, blocks, confidence and the label server use them with
     this file. Otherwise nothing is written.
 

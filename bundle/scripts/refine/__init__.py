@@ -1,4 +1,4 @@
-"""Refinement: in rounds, a model learns from those of its own instances of Y that can be trusted, beside X's labels."""
+"""Refinement: in rounds, a model learns from its own instances of Y that can be trusted, beside X's labels."""
 
 from scripts.refine.cleaning import Cleaning
 from scripts.refine.crop import SureCrops

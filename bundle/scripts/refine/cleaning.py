@@ -128,7 +128,7 @@ class Cleaning:
         foreground = convert_to_numpy(maps)[names.index("foreground")] if "foreground" in names else 0
         unsure = (foreground > 255 * self.unsure) & (found.instances == 0)
         image = ((torch.as_tensor(crop)[0].cpu() + 1) / 2).half()
-        sizes = np.unique(found.instances, return_counts=True)[1][-len(found.ids) :] if len(found.ids) else found.ids
+        sizes = np.unique(found.instances[found.instances > 0], return_counts=True)[1]
         return _Crop(image, found.instances, unsure, found.ids, sizes, found.iou.min(axis=1) > self.iou)
 
     @property

@@ -55,7 +55,7 @@ class Rounds:
     round_<n>.pt alone, so that a training that is resumed makes them again. Of several processes each makes the labels,
     and rank 0 judges. Y's own labels are not read.
 
-    Memory: that of `crops`, and of `scripts.judge.judge_model`.
+    Memory: as `SureCrops` and `scripts.judge.judge_model` state.
 
     Args:
         image: volumes of Y: a file, a pattern or a list, for the judge.

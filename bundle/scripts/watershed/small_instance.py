@@ -49,7 +49,7 @@ def drop_small(labels: np.ndarray, min_size: int) -> None:
 def close_gaps(labels: np.ndarray) -> np.ndarray:
     """Return labels (Z, Y, X) whose ids count from 1 in the order that they had; the array itself is changed.
 
-    Viewers show ids as grey values or colours, and those of few instances with large ids look alike.
+    Viewers show ids as grey values or colours, and few instances with large ids look alike.
     """
     ids = fastremap.unique(labels)
     ids = ids[ids > 0].tolist()
